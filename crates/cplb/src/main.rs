@@ -1,0 +1,2 @@
+//! `cplb`: the program.
+fn main() {}

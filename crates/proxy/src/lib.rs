@@ -1,0 +1,1 @@
+//! The TCP reverse proxy: accept, choose a backend, connect, move bytes, drain.

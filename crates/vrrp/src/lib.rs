@@ -1,0 +1,1 @@
+//! The Virtual Router Redundancy Protocol: wire format and state machine, in virtual time.
