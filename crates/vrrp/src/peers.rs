@@ -1,0 +1,61 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::Instant;
+
+/// The other routers, as far as they are known.
+///
+/// A Backup sends nothing (RFC 9568 section 6.4.2), so the network alone never names the heirs of
+/// a dead Active router. Configuration and the cluster's list of control plane nodes do.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    told: Vec<IpAddr>,
+    heard: BTreeMap<IpAddr, Peer>,
+}
+
+/// What a router last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The priority in its last advertisement.
+    pub priority: u8,
+    /// When that came.
+    pub heard: Instant,
+}
+
+/// More routers than any segment has; a forger must not make the list grow for ever.
+const MOST_HEARD: usize = 255;
+
+impl Peers {
+    /// The routers heard, with what they last said.
+    pub fn heard(&self) -> impl Iterator<Item = (IpAddr, Peer)> + '_ {
+        self.heard.iter().map(|(address, peer)| (*address, *peer))
+    }
+
+    /// Whether any other router is known at all.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty() && self.heard.is_empty()
+    }
+
+    pub(crate) fn tell(&mut self, addresses: Vec<IpAddr>) {
+        self.told = addresses;
+    }
+
+    pub(crate) fn hear(&mut self, address: IpAddr, peer: Peer) {
+        if self.heard.len() < MOST_HEARD || self.heard.contains_key(&address) {
+            self.heard.insert(address, peer);
+        }
+    }
+
+    /// How many others come before `own` when `gone` has to be followed: the higher address goes
+    /// first, since it would win the tie anyway (RFC 9568 section 6.4.3).
+    ///
+    /// Who was only heard may be long dead, so it counts only where nobody told us better.
+    pub(crate) fn rank(&self, own: IpAddr, gone: Option<IpAddr>) -> u32 {
+        let before = |address: &&IpAddr| **address > own && Some(**address) != gone;
+        let count = match self.told.is_empty() {
+            false => self.told.iter().filter(before).count(),
+            true => self.heard.keys().filter(before).count(),
+        };
+        count as u32
+    }
+}
