@@ -1,0 +1,309 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime};
+
+use kernel::address::{Addresses, Found, VirtualAddress};
+use kernel::announce::Announcer;
+use kernel::link::{Link, Mac};
+use kernel::vrrp_socket::{Family, LARGEST_DATAGRAM, Mode, OpenOptions, VrrpSocket};
+use vrrp::{Action, Advertisement, Instant, State, Transition, Version, VirtualRouter};
+
+use crate::announcements::Announcements;
+use crate::claim::FirstClaim;
+use crate::{Error, Event, Instance, InstanceStatus, PastTransition, Service};
+
+/// One virtual router at work on its interface: does what the state machine wants done.
+pub(crate) struct Running {
+    instance: Instance,
+    router: VirtualRouter,
+    tools: Option<Tools>,
+    claim: FirstClaim,
+    announcements: Announcements,
+    transitions: VecDeque<PastTransition>,
+    /// What was told already, so that a repeated trouble is one log line a state.
+    told: BTreeSet<(Option<IpAddr>, &'static str)>,
+}
+
+/// What belongs to the interface and is lost with it.
+struct Tools {
+    socket: VrrpSocket,
+    announcer: Announcer,
+}
+
+/// What all instances share on the thread.
+pub(crate) struct Machine<'a> {
+    pub(crate) addresses: &'a mut Addresses,
+    pub(crate) lifetime: Duration,
+    pub(crate) service: &'a dyn Service,
+    pub(crate) tell: &'a dyn Fn(Event),
+}
+
+const TRANSITIONS_KEPT: usize = 16;
+
+/// A flood must not keep the thread from its timers; what is left is read at the next turn.
+const DATAGRAMS_A_TURN: usize = 512;
+
+impl Running {
+    pub(crate) fn open(instance: Instance, now: Instant) -> Result<Self, Error> {
+        instance
+            .router
+            .check()
+            .map_err(|source| Error::Settings { instance: instance.name.clone(), source })?;
+        let mac = mac(&instance.link)?;
+        let kernel = |source| Error::Kernel {
+            instance: instance.name.clone(),
+            interface: instance.link.name.clone(),
+            source,
+        };
+        let tools = Tools::open(&instance, mac).map_err(kernel)?;
+        let claim = FirstClaim::new(&instance, mac).map_err(kernel)?;
+        let mut router = VirtualRouter::new(instance.router.clone(), now);
+        if !instance.link.up {
+            router.set_link(now, false);
+        }
+        router.start(now);
+        Ok(Self {
+            instance,
+            router,
+            tools: Some(tools),
+            claim,
+            announcements: Announcements::none(),
+            transitions: VecDeque::new(),
+            told: BTreeSet::new(),
+        })
+    }
+
+    pub(crate) fn router(&mut self) -> &mut VirtualRouter {
+        &mut self.router
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.router.is_leaving() && self.router.state() == State::Initialize
+    }
+
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.tools.as_ref().map(|tools| tools.socket.as_fd())
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let claim = self.claim.next(&self.router);
+        [self.router.next_deadline(), self.announcements.next(), claim].into_iter().flatten().min()
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, tell: &dyn Fn(Event)) {
+        let Some(tools) = &self.tools else { return };
+        let mut buffer = [0; LARGEST_DATAGRAM];
+        for _ in 0..DATAGRAMS_A_TURN {
+            let Ok(Some(received)) = tools.socket.receive(&mut buffer) else { return };
+            let source = received.source;
+            let before = self.router.counters().address_mismatch;
+            let result = self.router.handle_datagram(
+                now,
+                &vrrp::Datagram {
+                    source,
+                    destination: received.destination,
+                    hop_limit: received.hop_limit,
+                    payload: received.payload,
+                },
+            );
+            let instance = || self.instance.name.clone();
+            match result {
+                // Several virtual routers on one interface hear one another; that is no news.
+                Err(vrrp::DropReason::OtherRouter(_) | vrrp::DropReason::NotRunning) => {}
+                Err(reason) if self.told.insert((Some(source), reason.label())) => {
+                    tell(Event::Dropped { instance: instance(), source, reason });
+                }
+                Ok(())
+                    if self.router.counters().address_mismatch > before
+                        && self.told.insert((Some(source), "addresses")) =>
+                {
+                    tell(Event::AddressesDiffer { instance: instance(), source });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets timers fire. An error means that this node must not take part.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.claim.turn(now, &self.router, &self.instance);
+        if self.router.next_deadline().is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        if let Some(objection) = self.claim.objection(&self.router, &self.instance) {
+            return Err(objection);
+        }
+        self.router.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Does what the state machine wants done, in its order.
+    pub(crate) fn perform(&mut self, now: Instant, machine: &mut Machine<'_>) {
+        while let Some(action) = self.router.poll_action() {
+            match action {
+                Action::Advertise(advertisement) => self.advertise(&advertisement, machine.tell),
+                Action::Hold => self.hold(machine),
+                Action::Announce => self.announcements.start(now),
+                Action::Release => self.release(machine),
+                Action::Transition(transition) => self.note(transition, machine.tell),
+            }
+        }
+        if self.announcements.take(now) {
+            self.announce(machine.tell);
+        }
+    }
+
+    /// Puts the addresses on the interface, or renews their lifetime.
+    pub(crate) fn hold(&mut self, machine: &mut Machine<'_>) {
+        for address in &self.instance.addresses {
+            let held = machine.addresses.hold(self.instance.link.index, address, machine.lifetime);
+            if let Err(error) = held
+                && self.told.insert((Some(address.address), "hold"))
+            {
+                let instance = self.instance.name.clone();
+                (machine.tell)(Event::Trouble { instance, error: error.to_string() });
+            }
+        }
+    }
+
+    /// Somebody took an address off an interface; it may be one of ours.
+    pub(crate) fn address_gone(&mut self, now: Instant, gone: &Found, machine: &mut Machine<'_>) {
+        let ours = gone.link_index == self.instance.link.index
+            && self.instance.addresses.iter().any(|held| held.address == gone.address);
+        if !ours || self.router.state() != State::Active || !machine.service.alive() {
+            return;
+        }
+        self.hold(machine);
+        self.announcements.start(now);
+        let (instance, address) = (self.instance.name.clone(), gone.address);
+        (machine.tell)(Event::PutBack { instance, address });
+    }
+
+    /// Takes the addresses away, whatever the state; for the end of the thread.
+    pub(crate) fn release(&mut self, machine: &mut Machine<'_>) {
+        let addresses: Vec<IpAddr> = self.instance.addresses.iter().map(|a| a.address).collect();
+        machine.service.released(&addresses);
+        for address in &self.instance.addresses {
+            // Already gone, with its interface or by its lifetime, is as good.
+            let _ = machine.addresses.release(self.instance.link.index, address);
+        }
+        self.announcements.stop();
+    }
+
+    /// Follows the interface: down and up, and made anew under the same name.
+    pub(crate) fn link_changed(&mut self, now: Instant, link: &Link, tell: &dyn Fn(Event)) {
+        let same = link.index == self.instance.link.index;
+        if !same && (link.name != self.instance.link.name || self.tools.is_some()) {
+            return;
+        }
+        let mac_changed = link.mac != self.instance.link.mac;
+        self.instance.link = link.clone();
+        if link.up && (self.tools.is_none() || mac_changed) {
+            let opened = mac(link).map_err(|error| error.to_string()).and_then(|mac| {
+                Tools::open(&self.instance, mac).map_err(|error| error.to_string())
+            });
+            match opened {
+                Ok(tools) => self.tools = Some(tools),
+                Err(error) => {
+                    let instance = self.instance.name.clone();
+                    return tell(Event::Trouble { instance, error });
+                }
+            }
+        }
+        if let (true, Some(tools)) = (link.up, &self.tools) {
+            // Switches that snoop forget a group while the link is down.
+            let _ = tools.socket.rejoin();
+        }
+        self.router.set_link(now, link.up);
+    }
+
+    pub(crate) fn link_gone(&mut self, now: Instant, index: u32) {
+        if index == self.instance.link.index {
+            self.tools = None;
+            self.router.set_link(now, false);
+        }
+    }
+
+    pub(crate) fn status(&self) -> InstanceStatus {
+        let router = &self.router;
+        let settings = router.settings();
+        InstanceStatus {
+            name: self.instance.name.clone(),
+            interface: self.instance.link.name.clone(),
+            virtual_router_id: settings.virtual_router_id,
+            version: if settings.version == Version::V2 { 2 } else { 3 },
+            source: settings.source,
+            state: router.state(),
+            since: router.since(),
+            priority: (router.priority(), settings.priority),
+            ready: router.is_ready(),
+            leaving: router.is_leaving(),
+            addresses: self.instance.addresses.clone(),
+            active_router: router.active_router(),
+            peers: router.peers().heard().collect(),
+            counters: router.counters().clone(),
+            transitions: self.transitions.iter().copied().collect(),
+        }
+    }
+
+    fn advertise(&mut self, advertisement: &Advertisement, tell: &dyn Fn(Event)) {
+        let Some(tools) = &mut self.tools else { return };
+        let settings = self.router.settings();
+        let group = [vrrp::packet::group(settings.source)];
+        let destinations = match settings.unicast_peers.as_slice() {
+            [] => &group,
+            peers => peers,
+        };
+        for destination in destinations {
+            let packet = advertisement.emit(settings.source, *destination, settings.checksum);
+            if let Err(error) = tools.socket.send(settings.source, *destination, &packet)
+                && self.told.insert((Some(*destination), "send"))
+            {
+                let error = format!("cannot send an advertisement to {destination}: {error}");
+                tell(Event::Trouble { instance: self.instance.name.clone(), error });
+            }
+        }
+    }
+
+    fn announce(&mut self, tell: &dyn Fn(Event)) {
+        let Some(tools) = &self.tools else { return };
+        for VirtualAddress { address, .. } in &self.instance.addresses {
+            if let Err(error) = tools.announcer.announce(*address)
+                && self.told.insert((Some(*address), "announce"))
+            {
+                let error = format!("cannot announce {address}: {error}");
+                tell(Event::Trouble { instance: self.instance.name.clone(), error });
+            }
+        }
+    }
+
+    fn note(&mut self, transition: Transition, tell: &dyn Fn(Event)) {
+        if self.transitions.len() == TRANSITIONS_KEPT {
+            self.transitions.pop_front();
+        }
+        self.transitions.push_back(PastTransition { time: SystemTime::now(), transition });
+        self.told.clear();
+        tell(Event::Transition { instance: self.instance.name.clone(), transition });
+    }
+}
+
+impl Tools {
+    fn open(instance: &Instance, mac: Mac) -> Result<Self, kernel::Error> {
+        let source = instance.router.source;
+        let socket = VrrpSocket::open(&OpenOptions {
+            link_index: instance.link.index,
+            link_name: instance.link.name.clone(),
+            family: if source.is_ipv4() { Family::V4 } else { Family::V6 },
+            mode: match instance.router.unicast_peers.is_empty() {
+                true => Mode::Multicast,
+                false => Mode::Unicast { source },
+            },
+        })?;
+        Ok(Self { socket, announcer: Announcer::open(instance.link.index, mac)? })
+    }
+}
+
+fn mac(link: &Link) -> Result<Mac, Error> {
+    link.mac.ok_or_else(|| Error::NoMac(link.name.clone()))
+}

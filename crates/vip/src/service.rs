@@ -1,0 +1,12 @@
+use std::net::IpAddr;
+
+/// What is served on the virtual addresses. Called on the real-time thread: must not block.
+pub trait Service: Send {
+    /// Whether the service proved alive just now. While it does not, the addresses are not renewed
+    /// and vanish within seconds.
+    fn alive(&self) -> bool;
+
+    /// The addresses are about to leave this node: ends the connections to them, so that clients
+    /// reconnect at once instead of talking to nobody.
+    fn released(&self, addresses: &[IpAddr]);
+}

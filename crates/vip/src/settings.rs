@@ -1,0 +1,33 @@
+use std::time::Duration;
+
+use kernel::address::VirtualAddress;
+use kernel::link::Link;
+
+/// What the speaker runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The virtual routers, each with its own identifier.
+    pub instances: Vec<Instance>,
+    /// How long the kernel keeps an address that nobody renews, in whole seconds.
+    pub lifetime: Duration,
+    /// Ask for real-time scheduling and locked memory; without the permission it goes on without.
+    pub realtime: bool,
+}
+
+/// One virtual router on one interface.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Names it in logs and status.
+    pub name: String,
+    /// The interface.
+    pub link: Link,
+    /// The protocol's settings; its addresses are those of `addresses`.
+    pub router: vrrp::Settings,
+    /// The virtual addresses with the prefix length they get on the interface.
+    pub addresses: Vec<VirtualAddress>,
+}
+
+impl Settings {
+    /// Two seconds: the kernel counts whole ones, and one would leave no room for a hiccup.
+    pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(2);
+}
