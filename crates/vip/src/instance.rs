@@ -1,9 +1,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use kernel::address::{Addresses, Found, VirtualAddress};
+use kernel::address::{Found, VirtualAddress};
 use kernel::announce::Announcer;
 use kernel::link::{Link, Mac};
 use kernel::vrrp_socket::{Family, LARGEST_DATAGRAM, Mode, OpenOptions, VrrpSocket};
@@ -11,15 +11,19 @@ use vrrp::{Action, Advertisement, Instant, State, Transition, Version, VirtualRo
 
 use crate::announcements::Announcements;
 use crate::claim::FirstClaim;
-use crate::{Error, Event, Instance, InstanceStatus, PastTransition, Service};
+use crate::keeper::{Holding, Keeper};
+use crate::{Error, Event, Instance, InstanceStatus, PastTransition};
 
 /// One virtual router at work on its interface: does what the state machine wants done.
 pub(crate) struct Running {
+    number: usize,
     instance: Instance,
     router: VirtualRouter,
     tools: Option<Tools>,
     claim: FirstClaim,
     announcements: Announcements,
+    /// Whether the addresses are on the interface: nobody is told of them before.
+    held: bool,
     transitions: VecDeque<PastTransition>,
     /// What was told already, so that a repeated trouble is one log line a state.
     told: BTreeSet<(Option<IpAddr>, &'static str)>,
@@ -33,9 +37,7 @@ struct Tools {
 
 /// What all instances share on the thread.
 pub(crate) struct Machine<'a> {
-    pub(crate) addresses: &'a mut Addresses,
-    pub(crate) lifetime: Duration,
-    pub(crate) service: &'a dyn Service,
+    pub(crate) keeper: &'a Keeper,
     pub(crate) tell: &'a dyn Fn(Event),
 }
 
@@ -45,7 +47,7 @@ const TRANSITIONS_KEPT: usize = 16;
 const DATAGRAMS_A_TURN: usize = 512;
 
 impl Running {
-    pub(crate) fn open(instance: Instance, now: Instant) -> Result<Self, Error> {
+    pub(crate) fn open(number: usize, instance: Instance, now: Instant) -> Result<Self, Error> {
         instance
             .router
             .check()
@@ -64,11 +66,13 @@ impl Running {
         }
         router.start(now);
         Ok(Self {
+            number,
             instance,
             router,
             tools: Some(tools),
             claim,
             announcements: Announcements::none(),
+            held: false,
             transitions: VecDeque::new(),
             told: BTreeSet::new(),
         })
@@ -139,13 +143,15 @@ impl Running {
     }
 
     /// Does what the state machine wants done, in its order.
-    pub(crate) fn perform(&mut self, now: Instant, machine: &mut Machine<'_>) {
+    pub(crate) fn perform(&mut self, now: Instant, machine: &Machine<'_>) {
         while let Some(action) = self.router.poll_action() {
             match action {
                 Action::Advertise(advertisement) => self.advertise(&advertisement, machine.tell),
-                Action::Hold => self.hold(machine),
-                Action::Announce => self.announcements.start(now),
-                Action::Release => self.release(machine),
+                Action::Hold => self.hold(machine.keeper),
+                Action::Announce if self.held => self.announcements.start(now),
+                // Comes with the addresses.
+                Action::Announce => {}
+                Action::Release => self.release(machine.keeper),
                 Action::Transition(transition) => self.note(transition, machine.tell),
             }
         }
@@ -154,41 +160,24 @@ impl Running {
         }
     }
 
-    /// Puts the addresses on the interface, or renews their lifetime.
-    pub(crate) fn hold(&mut self, machine: &mut Machine<'_>) {
-        for address in &self.instance.addresses {
-            let held = machine.addresses.hold(self.instance.link.index, address, machine.lifetime);
-            if let Err(error) = held
-                && self.told.insert((Some(address.address), "hold"))
-            {
-                let instance = self.instance.name.clone();
-                (machine.tell)(Event::Trouble { instance, error: error.to_string() });
-            }
+    /// The addresses have come.
+    pub(crate) fn held(&mut self, now: Instant) {
+        if self.router.state() == State::Active {
+            self.held = true;
+            self.announcements.start(now);
         }
     }
 
     /// Somebody took an address off an interface; it may be one of ours.
-    pub(crate) fn address_gone(&mut self, now: Instant, gone: &Found, machine: &mut Machine<'_>) {
+    pub(crate) fn address_gone(&mut self, gone: &Found, machine: &Machine<'_>) {
         let ours = gone.link_index == self.instance.link.index
             && self.instance.addresses.iter().any(|held| held.address == gone.address);
-        if !ours || self.router.state() != State::Active || !machine.service.alive() {
+        if !ours || !self.held {
             return;
         }
-        self.hold(machine);
-        self.announcements.start(now);
+        self.hold(machine.keeper);
         let (instance, address) = (self.instance.name.clone(), gone.address);
         (machine.tell)(Event::PutBack { instance, address });
-    }
-
-    /// Takes the addresses away, whatever the state; for the end of the thread.
-    pub(crate) fn release(&mut self, machine: &mut Machine<'_>) {
-        let addresses: Vec<IpAddr> = self.instance.addresses.iter().map(|a| a.address).collect();
-        machine.service.released(&addresses);
-        for address in &self.instance.addresses {
-            // Already gone, with its interface or by its lifetime, is as good.
-            let _ = machine.addresses.release(self.instance.link.index, address);
-        }
-        self.announcements.stop();
     }
 
     /// Follows the interface: down and up, and made anew under the same name.
@@ -244,6 +233,25 @@ impl Running {
             peers: router.peers().heard().collect(),
             counters: router.counters().clone(),
             transitions: self.transitions.iter().copied().collect(),
+        }
+    }
+
+    fn hold(&mut self, keeper: &Keeper) {
+        self.held = false;
+        keeper.hold(self.number, self.holding());
+    }
+
+    fn release(&mut self, keeper: &Keeper) {
+        self.held = false;
+        self.announcements.stop();
+        keeper.release(self.number, self.holding());
+    }
+
+    fn holding(&self) -> Holding {
+        Holding {
+            instance: self.instance.name.clone(),
+            link_index: self.instance.link.index,
+            addresses: self.instance.addresses.clone(),
         }
     }
 

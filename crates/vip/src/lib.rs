@@ -1,18 +1,22 @@
 //! Virtual IPs on this machine: the real-time thread that drives [`vrrp`] against the kernel.
 //!
 //! ```text
-//!   VRRP sockets ──▶┌─────────────────────┐──▶ advertisements
-//!   link, addresses │  speaker (a thread) │──▶ addresses with a short lifetime
-//!   the clock    ──▶│   vrrp::VirtualRouter ×n │──▶ gratuitous ARP, neighbour advertisements
-//!   commands     ──▶└─────────────────────┘──▶ events, status
+//!   VRRP sockets ──▶┌──────────────────────────┐──▶ advertisements
+//!   the kernel's    │ speaker (a thread)       │──▶ gratuitous ARP, neighbour advertisements
+//!   notifications ─▶│  vrrp::VirtualRouter × n │──▶ events, status
+//!   the clock     ──▶└──────────────────────────┘
+//!   commands      ──▶        │ hold, release
+//!                            ▼
+//!                    keeper (a thread) ──▶ addresses with a short lifetime
 //! ```
 //!
-//! The thread waits for nothing but its own descriptors: no Kubernetes, no name service, no log,
-//! no disk. It is the part that has to be right when everything else is starved, so it also asks
-//! for real-time priority.
+//! The speaker waits for nothing but its own descriptors: no Kubernetes, no name service, no log,
+//! no disk, and no lock of the kernel either, for which the keeper is there. It has to be right
+//! when everything else is starved, so both ask for real-time priority.
 //!
-//! The addresses carry a lifetime in the kernel that only this thread renews, and only while the
-//! [`Service`] behind them proves to be alive: killed or frozen, the node loses them by itself.
+//! The addresses carry a lifetime in the kernel that only the keeper renews, and only while the
+//! speaker turns and the [`Service`] behind the addresses proves to be alive: killed or frozen, the
+//! node loses them by itself.
 
 mod announcements;
 mod claim;
@@ -20,6 +24,8 @@ mod clock;
 mod error;
 mod event;
 mod instance;
+mod keeper;
+mod pulse;
 mod service;
 mod settings;
 mod speaker;

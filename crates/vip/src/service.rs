@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
-/// What is served on the virtual addresses. Called on the real-time thread: must not block.
-pub trait Service: Send {
+/// What is served on the virtual addresses. Called on real-time threads: must not block for long.
+pub trait Service: Send + Sync {
     /// Whether the service proved alive just now. While it does not, the addresses are not renewed
     /// and vanish within seconds.
     fn alive(&self) -> bool;

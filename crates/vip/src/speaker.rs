@@ -6,64 +6,84 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use kernel::address::Addresses;
 use kernel::monitor::{self, Monitor};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use vrrp::{Instant, State};
+use vrrp::Instant;
 
 use crate::instance::{Machine, Running};
+use crate::keeper::Keeper;
+use crate::pulse::Pulse;
 use crate::{Error, Event, Service, Settings, Status, now};
 
 /// The virtual IPs of this node, served by a thread of their own.
 ///
 /// Dropping it stops at once, with priority 0 and the addresses released.
 pub struct Vip {
-    commands: Sender<Command>,
-    wake: Arc<OwnedFd>,
+    commander: Commander,
     status: Arc<ArcSwap<Status>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Gives the thread commands and wakes it up.
+struct Commander {
+    commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
 }
 
 enum Command {
     Ready(bool),
     Peers(Vec<IpAddr>),
     HandOver(Duration),
+    /// The keeper put the addresses of this instance on their interface.
+    Held(usize),
     Stop,
 }
 
-/// How often addresses are renewed and the service is looked at: four times a lifetime of 2 s.
-const RENEW_EACH: Duration = Duration::from_millis(500);
+/// How often the service is looked at, and the longest the thread ever sleeps.
+const LOOK_EACH: Duration = Duration::from_millis(500);
 
 /// Above everything ordinary, below the kernel's own real-time threads (which have 50).
-const REALTIME_PRIORITY: u8 = 40;
+pub(crate) const REALTIME_PRIORITY: u8 = 40;
 
 impl Vip {
     /// Opens all sockets, then starts the thread. Nothing is changed in the kernel when it fails,
     /// nor before a router becomes Active.
     pub fn start(
         settings: Settings,
-        service: Box<dyn Service>,
-        tell: Box<dyn Fn(Event) + Send>,
+        service: Arc<dyn Service>,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Result<Self, Error> {
         let start = now();
         let Settings { instances, lifetime, realtime } = settings;
-        let instances =
-            instances.into_iter().map(|i| Running::open(i, start)).collect::<Result<_, _>>()?;
+        let numbered = instances.into_iter().enumerate();
+        let instances = numbered
+            .map(|(i, instance)| Running::open(i, instance, start))
+            .collect::<Result<_, _>>()?;
         let (commands, receiver) = mpsc::channel();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::Thread(errno.into()))?;
         let wake = Arc::new(wake);
         let status = Arc::new(ArcSwap::default());
+        let pulse = Arc::new(Pulse::default());
+        let held = Commander { commands: commands.clone(), wake: Arc::clone(&wake) };
+        let keeper = Keeper::start(
+            lifetime,
+            realtime,
+            Arc::clone(&pulse),
+            Arc::clone(&service),
+            Arc::clone(&tell),
+            move |number| held.give(Command::Held(number)),
+        )?;
         let speaker = Speaker {
             instances,
-            addresses: Addresses::open().map_err(Error::Monitor)?,
+            keeper,
             monitor: Monitor::open().map_err(Error::Monitor)?,
-            lifetime,
+            pulse,
             realtime,
             service,
             service_alive: true,
             ready: true,
-            renew: start,
+            look: start,
             commands: receiver,
             wake: Arc::clone(&wake),
             status: Arc::clone(&status),
@@ -73,22 +93,22 @@ impl Vip {
             .name("vrrp".into())
             .spawn(move || speaker.run())
             .map_err(Error::Thread)?;
-        Ok(Self { commands, wake, status, thread: Some(thread) })
+        Ok(Self { commander: Commander { commands, wake }, status, thread: Some(thread) })
     }
 
     /// Tells whether this node can serve, with all hysteresis already applied.
     pub fn set_ready(&self, ready: bool) {
-        self.command(Command::Ready(ready));
+        self.commander.give(Command::Ready(ready));
     }
 
     /// Names the other control plane nodes.
     pub fn set_peers(&self, addresses: Vec<IpAddr>) {
-        self.command(Command::Peers(addresses));
+        self.commander.give(Command::Peers(addresses));
     }
 
     /// Starts the planned hand-over; [`Event::Ended`] tells when it is over, `patience` at most.
     pub fn hand_over(&self, patience: Duration) {
-        self.command(Command::HandOver(patience));
+        self.commander.give(Command::HandOver(patience));
     }
 
     /// What it does at this moment.
@@ -100,8 +120,10 @@ impl Vip {
     pub fn status_source(&self) -> Arc<ArcSwap<Status>> {
         Arc::clone(&self.status)
     }
+}
 
-    fn command(&self, command: Command) {
+impl Commander {
+    fn give(&self, command: Command) {
         // A thread that has ended needs no commands.
         if self.commands.send(command).is_ok() {
             let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -111,7 +133,7 @@ impl Vip {
 
 impl Drop for Vip {
     fn drop(&mut self) {
-        self.command(Command::Stop);
+        self.commander.give(Command::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -120,18 +142,18 @@ impl Drop for Vip {
 
 struct Speaker {
     instances: Vec<Running>,
-    addresses: Addresses,
+    keeper: Keeper,
     monitor: Monitor,
-    lifetime: Duration,
+    pulse: Arc<Pulse>,
     realtime: bool,
-    service: Box<dyn Service>,
+    service: Arc<dyn Service>,
     service_alive: bool,
     ready: bool,
-    renew: Instant,
+    look: Instant,
     commands: Receiver<Command>,
     wake: Arc<OwnedFd>,
     status: Arc<ArcSwap<Status>>,
-    tell: Box<dyn Fn(Event) + Send>,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl Speaker {
@@ -145,11 +167,15 @@ impl Speaker {
         }
         self.perform(now);
         self.publish();
-        (self.tell)(Event::Ended(result));
+        let Self { keeper, tell, .. } = self;
+        // Ended means released.
+        drop(keeper);
+        tell(Event::Ended(result));
     }
 
     fn turn_until_over(&mut self) -> Result<(), Error> {
         loop {
+            self.pulse.beat();
             self.perform(now());
             self.publish();
             if self.instances.iter().all(Running::is_over) {
@@ -165,22 +191,22 @@ impl Speaker {
             // First everything that was received, then the timers: a late thread must not take its
             // own lateness for the silence of others.
             for instance in &mut self.instances {
-                instance.receive(now, &self.tell);
+                instance.receive(now, &*self.tell);
             }
             self.notice_lateness(now);
             for instance in &mut self.instances {
                 instance.handle_timeout(now)?;
             }
-            if self.renew <= now {
-                self.renew = now + RENEW_EACH;
-                self.renew(now);
+            if self.look <= now {
+                self.look = now + LOOK_EACH;
+                self.look_at_the_service(now);
             }
         }
     }
 
     fn wait(&self) {
         let deadline = self.instances.iter().filter_map(Running::next_deadline).min();
-        let deadline = deadline.map_or(self.renew, |deadline| deadline.min(self.renew));
+        let deadline = deadline.map_or(self.look, |deadline| deadline.min(self.look));
         let pause = deadline.saturating_since(now());
         let timeout = Timespec {
             tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
@@ -216,6 +242,11 @@ impl Speaker {
                         instance.router().hand_over(now, patience);
                     }
                 }
+                Command::Held(number) => {
+                    if let Some(instance) = self.instances.get_mut(number) {
+                        instance.held(now);
+                    }
+                }
                 Command::Stop => return false,
             }
         }
@@ -223,9 +254,8 @@ impl Speaker {
     }
 
     fn follow_the_kernel(&mut self, now: Instant) {
-        let Self { instances, addresses, monitor, lifetime, service, tell, .. } = self;
-        let mut machine =
-            Machine { addresses, lifetime: *lifetime, service: &**service, tell: &**tell };
+        let Self { instances, keeper, monitor, tell, .. } = self;
+        let machine = Machine { keeper, tell: &**tell };
         while let Ok(Some(event)) = monitor.next_event() {
             for instance in instances.iter_mut() {
                 match &event {
@@ -233,9 +263,7 @@ impl Speaker {
                         instance.link_changed(now, link, machine.tell);
                     }
                     monitor::Event::LinkGone { index, .. } => instance.link_gone(now, *index),
-                    monitor::Event::AddressGone(gone) => {
-                        instance.address_gone(now, gone, &mut machine);
-                    }
+                    monitor::Event::AddressGone(gone) => instance.address_gone(gone, &machine),
                     // What was missed shows at the next renewal at the latest.
                     monitor::Event::AddressAdded(_) | monitor::Event::Resync => {}
                 }
@@ -243,23 +271,12 @@ impl Speaker {
         }
     }
 
-    fn renew(&mut self, now: Instant) {
+    fn look_at_the_service(&mut self, now: Instant) {
         let alive = self.service.alive();
         if alive != self.service_alive {
             self.service_alive = alive;
             (self.tell)(if alive { Event::ServiceBack } else { Event::ServiceSilent });
             self.pass_on_readiness(now);
-        }
-        if !alive {
-            return;
-        }
-        let Self { instances, addresses, lifetime, service, tell, .. } = self;
-        let mut machine =
-            Machine { addresses, lifetime: *lifetime, service: &**service, tell: &**tell };
-        for instance in instances {
-            if instance.router().state() == State::Active {
-                instance.hold(&mut machine);
-            }
         }
     }
 
@@ -270,11 +287,9 @@ impl Speaker {
     }
 
     fn perform(&mut self, now: Instant) {
-        let Self { instances, addresses, lifetime, service, tell, .. } = self;
-        let mut machine =
-            Machine { addresses, lifetime: *lifetime, service: &**service, tell: &**tell };
-        for instance in instances {
-            instance.perform(now, &mut machine);
+        let machine = Machine { keeper: &self.keeper, tell: &*self.tell };
+        for instance in &mut self.instances {
+            instance.perform(now, &machine);
         }
     }
 

@@ -65,10 +65,10 @@ pub enum Reason {
     #[error("started as the owner of the addresses")]
     Owner,
     /// Nobody was heard since the start.
-    #[error("no other router heard for {0:?}")]
+    #[error("no other router heard for {0:.1?}")]
     NobodyHeard(Duration),
     /// The Active router went silent.
-    #[error("no advertisement from {address} for {silence:?}")]
+    #[error("no advertisement from {address} for {silence:.1?}")]
     ActiveSilent {
         /// Who was Active.
         address: IpAddr,
@@ -102,7 +102,7 @@ pub enum Reason {
     #[error("{0} has the same priority and the higher address")]
     HigherAddress(IpAddr),
     /// The process was not running for so long that somebody else must hold the addresses.
-    #[error("was not running for {0:?}, another router may be Active")]
+    #[error("was not running for {0:.1?}, another router may be Active")]
     Overslept(Duration),
     /// The planned hand-over ended: the heir was heard.
     #[error("handed over to {0}")]

@@ -93,7 +93,7 @@ fn listens_for_three_intervals_and_the_skew_before_it_claims() {
     router.handle_timeout(at(3_219));
     assert_eq!(
         actions(&mut router),
-        ["advertise 200", "hold", "Backup -> Active: no other router heard for 3.219s", "announce"]
+        ["advertise 200", "hold", "Backup -> Active: no other router heard for 3.2s", "announce"]
     );
     assert_eq!(router.next_deadline(), Some(at(4_219)));
 }
@@ -117,7 +117,7 @@ fn a_silent_active_router_is_followed_after_the_down_interval() {
     router.handle_timeout(at(4_219));
     assert_eq!(
         actions(&mut router)[2],
-        "Backup -> Active: no advertisement from 10.0.0.13 for 3.219s"
+        "Backup -> Active: no advertisement from 10.0.0.13 for 3.2s"
     );
 }
 
@@ -281,7 +281,7 @@ fn who_overslept_steps_back_without_a_word() {
     hear(&mut router, at(10_000), LOWER_PEER, advertisement(200)).unwrap();
     assert_eq!(
         actions(&mut router),
-        ["release", "Active -> Backup: was not running for 5.781s, another router may be Active"]
+        ["release", "Active -> Backup: was not running for 5.8s, another router may be Active"]
     );
     assert_eq!(router.next_deadline(), Some(Instant::new(Duration::from_micros(13_218_750))));
 }

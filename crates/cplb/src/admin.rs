@@ -1,0 +1,119 @@
+//! The admin server: the status of this node over a unix socket, and over TCP where asked for.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/livez` | 200 while the process runs |
+//! | `/readyz` | 200 while this node is ready to hold the virtual IPs, else 503 |
+//! | `/status` | everything, as JSON |
+//! | `/status.txt` | everything, for people |
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::error::Error;
+use crate::status::View;
+
+/// Bound, but not served yet.
+pub(crate) struct Listeners {
+    unix: UnixListener,
+    tcp: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// The caller holds the run directory's lock, so a socket that lies there is a dead one's.
+    pub(crate) async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Self, Error> {
+        let refused = |address: String| move |source| Error::Admin { address, source };
+        let _ = std::fs::remove_file(socket);
+        let unix = UnixListener::bind(socket).map_err(refused(socket.display().to_string()))?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))
+            .map_err(refused(socket.display().to_string()))?;
+        let tcp = match tcp {
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(refused(address.to_string()))?)
+            }
+            None => None,
+        };
+        Ok(Self { unix, tcp })
+    }
+
+    /// Answers until the runtime ends.
+    pub(crate) fn serve(self, view: View) {
+        let view = Arc::new(view);
+        if let Some(listener) = self.tcp {
+            let view = Arc::clone(&view);
+            tokio::spawn(async move {
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&view)))),
+                        Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
+                    }
+                }
+            });
+        }
+        tokio::spawn(async move {
+            loop {
+                match self.unix.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&view)))),
+                    Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
+                }
+            }
+        });
+    }
+}
+
+/// Out of descriptors: the next attempt fails alike for a while.
+const ACCEPT_BACK_OFF: std::time::Duration = std::time::Duration::from_millis(100);
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, view: Arc<View>) {
+    let service = service_fn(move |request| {
+        let response = answer(&request, &view);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    // A peer that breaks off in the middle is its own affair.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered\n".into());
+    }
+    match request.uri().path() {
+        "/livez" => respond(StatusCode::OK, TEXT, "ok".into()),
+        "/readyz" if view.is_ready() => respond(StatusCode::OK, TEXT, "ok".into()),
+        "/readyz" => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".into()),
+        "/status" => match serde_json::to_string_pretty(&view.status()) {
+            Ok(json) => respond(StatusCode::OK, "application/json", json + "\n"),
+            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        },
+        "/status.txt" => respond(StatusCode::OK, TEXT, view.status().to_string()),
+        _ => respond(
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "there are /livez, /readyz, /status and /status.txt\n".into(),
+        ),
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,32 @@
+use kernel::address::Addresses;
+use kernel::redirect;
+
+use crate::cli;
+use crate::error::Error;
+use crate::run_dir::RunDir;
+
+/// Removes what a daemon left in the kernel and says what that was.
+pub(crate) fn run(arguments: &cli::Cleanup) -> Result<(), Error> {
+    let _lock = RunDir::take(&arguments.run_dir)?;
+    let removed = remove_leftovers()?;
+    if removed.is_empty() {
+        println!("nothing of cplb is left in the kernel");
+    }
+    for what in removed {
+        println!("removed {what}");
+    }
+    Ok(())
+}
+
+/// Removes everything marked as ours; what was there, in words.
+pub(crate) fn remove_leftovers() -> Result<Vec<String>, Error> {
+    let addresses = Addresses::open()?.release_ours()?;
+    let mut removed: Vec<String> = addresses
+        .iter()
+        .map(|found| format!("the virtual address {}", found.virtual_address()))
+        .collect();
+    if redirect::remove_leftovers(redirect::TABLE)? {
+        removed.push("the firewall rules of cplb".into());
+    }
+    Ok(removed)
+}

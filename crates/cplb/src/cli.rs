@@ -1,0 +1,219 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+
+/// A highly available Kubernetes control plane without an external load balancer.
+///
+/// A virtual IP floats between the control plane nodes by VRRP, and every connection to it is
+/// passed on to one healthy kube-apiserver, round robin, TLS untouched. The configuration is the
+/// k0s.yaml or k0sctl.yaml that k0s reads; any other distribution works with the same document.
+///
+/// Try it without touching anything: `cplb lab`.
+#[derive(Debug, Parser)]
+#[command(name = "cplb", version, propagate_version = true)]
+#[command(
+    after_help = "Exit codes (sysexits.h): 0 success; 1 validate or lab found something; 2 wrong usage; \
+    65 unreadable input; 69 not available (port in use, other instance, address taken, daemon not running); \
+    71 system error; 77 no permission; 78 wrong configuration"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What is logged, to standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "CPLB_LOG_LEVEL"
+    )]
+    pub(crate) log_level: tracing::Level,
+    /// How it is logged
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Controller(Controller),
+    Proxy(Proxy),
+    Validate(Validate),
+    Status(Status),
+    Cleanup(Cleanup),
+    Lab(Lab),
+    #[command(hide = true)]
+    LabApiserver(LabApiserver),
+    /// Print shell completions
+    Completion {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// Run on a control plane node: virtual IPs, load balancer, discovery
+///
+/// Runs in the foreground. SIGTERM or SIGINT hands the virtual IPs over before it stops, a second
+/// one stops at once.
+///
+/// Example: cplb controller --config /etc/k0s/k0s.yaml --kubeconfig /var/lib/k0s/pki/admin.conf
+#[derive(Debug, Args)]
+pub(crate) struct Controller {
+    /// The k0s ClusterConfig or k0sctl Cluster
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Credentials to read the `kubernetes` endpoints; without, only --apiserver and the last known list are used
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Start although the kubeconfig does not exist yet, and read it when it appears
+    #[arg(long)]
+    pub(crate) wait_for_kubeconfig: bool,
+    /// An apiserver known beforehand; may be repeated
+    #[arg(long = "apiserver", value_name = "IP:PORT")]
+    pub(crate) apiservers: Vec<SocketAddr>,
+    /// Holds the admin socket and the lock
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+    /// Holds the last known list of apiservers over a reboot
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cplb")]
+    pub(crate) state_dir: PathBuf,
+    /// Serve /livez, /readyz and /status read-only over TCP as well
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Who speaks VRRP, overriding `type:` of the configuration
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) vrrp: Option<VrrpEngine>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VrrpEngine {
+    /// cplb itself
+    Builtin,
+    /// A keepalived process
+    Keepalived,
+}
+
+/// Run the TCP load balancer alone: no virtual IP, no Kubernetes
+///
+/// Each connection goes round robin to one backend; one that refuses, hangs or stays silent costs
+/// the client nothing while another one answers.
+#[derive(Debug, Args)]
+pub(crate) struct Proxy {
+    /// Where to listen; may be repeated. [::]:PORT takes IPv4 too
+    #[arg(long, value_name = "IP:PORT", required = true)]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// A backend; may be repeated
+    #[arg(long, value_name = "IP:PORT", required = true)]
+    pub(crate) backend: Vec<SocketAddr>,
+    /// How long open connections may last after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain: u64,
+}
+
+/// Check a configuration, without touching the machine
+///
+/// Every error is shown as file:line:column with a hint. Exit code 0 if it can be used, 1 if not.
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// The k0s ClusterConfig or k0sctl Cluster; may be repeated
+    #[arg(long, short, value_name = "FILE", required = true)]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+/// Show what the running daemon does: who holds the virtual IP and why, which apiservers answer
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Of the daemon with this run directory
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+    /// For people or for programs
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+    /// Show it again every second
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+/// Remove everything that cplb put into the kernel: addresses, firewall rules
+///
+/// Only needed where a kernel is too old to do it by itself. Safe to repeat; refuses to touch what
+/// a running daemon needs.
+#[derive(Debug, Args)]
+pub(crate) struct Cleanup {
+    /// Of the daemon with this run directory
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+}
+
+/// Try the whole system on this machine: three controllers, their apiservers and a client, live
+///
+/// Everything runs in network namespaces that vanish with it; nothing of this machine's network is
+/// touched, and root is not needed where user namespaces are allowed.
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    /// The k0s ClusterConfig or k0sctl Cluster that the controllers read [default: a k0sctl example with the virtual IP 10.0.0.100/24]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Play a scenario: a file, or the name of a built-in one (failover)
+    #[arg(long, value_name = "FILE|NAME")]
+    pub(crate) scenario: Option<String>,
+    /// Play the built-in scenario, print timeline and verdict, exit 0 or 1
+    #[arg(long)]
+    pub(crate) batch: bool,
+    /// End after this time, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<u64>,
+    /// Time between two requests of the client, in milliseconds
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 5)]
+    pub(crate) request_interval: u64,
+    /// For people or for programs
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// The stand-in apiserver of the lab
+#[derive(Debug, Args)]
+pub(crate) struct LabApiserver {
+    #[arg(long)]
+    pub(crate) options: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line an event, for people and journals
+    Text,
+    /// One JSON object an event
+    Json,
+}
+
+pub(crate) fn print_completion(shell: clap_complete::Shell) -> Result<(), Error> {
+    clap_complete::generate(shell, &mut Cli::command(), "cplb", &mut io::stdout());
+    Ok(())
+}
+
+pub(crate) fn print_man() -> Result<(), Error> {
+    Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,66 @@
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::Error;
+
+/// The directory of a running daemon: its lock and its admin socket. The lock belongs to the open
+/// file, so it ends with the process.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Makes the directory and takes the lock in it.
+    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
+        let error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::RunDir { path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(error(path))?;
+        let lock_path = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(error(&lock_path))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            // Only for the message.
+            let _ = lock.read_to_string(&mut pid);
+            return Err(Error::AlreadyRunning {
+                run_dir: path.to_owned(),
+                pid: pid.trim().to_owned(),
+            });
+        }
+        let write_pid = |lock: &mut File| -> io::Result<()> {
+            lock.set_len(0)?;
+            writeln!(lock, "{}", std::process::id())
+        };
+        write_pid(&mut lock).map_err(error(&lock_path))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where the admin socket of this daemon is.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        admin_socket(&self.path)
+    }
+}
+
+/// Where the admin socket of the daemon with this run directory is.
+pub(crate) fn admin_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("admin.sock")
+}
+
+/// Makes the directory for what has to outlive a reboot.
+pub(crate) fn make_state_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::RunDir { path: path.to_owned(), source })
+}
