@@ -129,9 +129,10 @@ impl Node<'_> {
     fn follow(&mut self, balancer: Option<&mut Balancer>) {
         let Some(balancer) = balancer else { return };
         balancer.follow();
-        let mut peers = self.plan.peers.clone();
-        peers.extend(balancer.control_plane().unwrap_or_default());
-        self.vip.set_peers(peers);
+        if let Some(mut peers) = balancer.control_plane() {
+            peers.extend(&self.plan.peers);
+            self.vip.set_peers(peers);
+        }
     }
 
     fn look(&mut self, balancer: Option<&mut Balancer>) {
@@ -195,7 +196,9 @@ fn start_vip(
     // Nobody listens any more only when the program ends.
     let vip = Vip::start(settings, service, Arc::new(move |event| drop(sender.send(event))))?;
     vip.set_ready(false);
-    vip.set_peers(plan.peers.clone());
+    if !plan.peers.is_empty() {
+        vip.set_peers(plan.peers.clone());
+    }
     Ok((vip, told))
 }
 

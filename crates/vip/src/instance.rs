@@ -38,6 +38,7 @@ struct Tools {
 /// What all instances share on the thread.
 pub(crate) struct Machine<'a> {
     pub(crate) keeper: &'a Keeper,
+    pub(crate) service_alive: bool,
     pub(crate) tell: &'a dyn Fn(Event),
 }
 
@@ -172,7 +173,7 @@ impl Running {
     pub(crate) fn address_gone(&mut self, gone: &Found, machine: &Machine<'_>) {
         let ours = gone.link_index == self.instance.link.index
             && self.instance.addresses.iter().any(|held| held.address == gone.address);
-        if !ours || !self.held {
+        if !ours || !self.held || !machine.service_alive {
             return;
         }
         self.hold(machine.keeper);

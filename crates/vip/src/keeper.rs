@@ -132,11 +132,19 @@ impl Work {
                 Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     renew = Instant::now() + RENEW_EACH;
-                    if self.pulse.beat_within(PULSE_WITHIN) && self.service.alive() {
-                        let numbers: Vec<usize> = self.kept.keys().copied().collect();
-                        numbers.into_iter().for_each(|number| self.put(number));
-                    }
+                    self.renew();
                 }
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        let alive = self.pulse.beat_within(PULSE_WITHIN) && self.service.alive();
+        let numbers: Vec<usize> = self.kept.keys().copied().collect();
+        for number in numbers {
+            match self.kept.get_mut(&number) {
+                Some(kept) if !alive => kept.there = false,
+                _ => self.put(number),
             }
         }
     }

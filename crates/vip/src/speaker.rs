@@ -89,6 +89,7 @@ impl Vip {
             status: Arc::clone(&status),
             tell,
         };
+        speaker.publish();
         let thread = std::thread::Builder::new()
             .name("vrrp".into())
             .spawn(move || speaker.run())
@@ -254,8 +255,8 @@ impl Speaker {
     }
 
     fn follow_the_kernel(&mut self, now: Instant) {
-        let Self { instances, keeper, monitor, tell, .. } = self;
-        let machine = Machine { keeper, tell: &**tell };
+        let Self { instances, keeper, monitor, tell, service_alive, .. } = self;
+        let machine = Machine { keeper, service_alive: *service_alive, tell: &**tell };
         while let Ok(Some(event)) = monitor.next_event() {
             for instance in instances.iter_mut() {
                 match &event {
@@ -287,7 +288,8 @@ impl Speaker {
     }
 
     fn perform(&mut self, now: Instant) {
-        let machine = Machine { keeper: &self.keeper, tell: &*self.tell };
+        let machine =
+            Machine { keeper: &self.keeper, service_alive: self.service_alive, tell: &*self.tell };
         for instance in &mut self.instances {
             instance.perform(now, &machine);
         }

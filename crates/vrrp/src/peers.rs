@@ -9,7 +9,7 @@ use crate::Instant;
 /// a dead Active router. Configuration and the cluster's list of control plane nodes do.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
-    told: Vec<IpAddr>,
+    told: Option<Vec<IpAddr>>,
     heard: BTreeMap<IpAddr, Peer>,
 }
 
@@ -31,13 +31,14 @@ impl Peers {
         self.heard.iter().map(|(address, peer)| (*address, *peer))
     }
 
-    /// Whether any other router is known at all.
-    pub fn is_empty(&self) -> bool {
-        self.told.is_empty() && self.heard.is_empty()
+    /// Whether there is certainly no other router: none was heard, and we were told of none. Not
+    /// to have been told anything is no certainty.
+    pub fn are_none(&self) -> bool {
+        self.heard.is_empty() && self.told.as_ref().is_some_and(Vec::is_empty)
     }
 
     pub(crate) fn tell(&mut self, addresses: Vec<IpAddr>) {
-        self.told = addresses;
+        self.told = Some(addresses);
     }
 
     pub(crate) fn hear(&mut self, address: IpAddr, peer: Peer) {
@@ -52,9 +53,9 @@ impl Peers {
     /// Who was only heard may be long dead, so it counts only where nobody told us better.
     pub(crate) fn rank(&self, own: IpAddr, gone: Option<IpAddr>) -> u32 {
         let before = |address: &&IpAddr| **address > own && Some(**address) != gone;
-        let count = match self.told.is_empty() {
-            false => self.told.iter().filter(before).count(),
-            true => self.heard.keys().filter(before).count(),
+        let count = match &self.told {
+            Some(told) if !told.is_empty() => told.iter().filter(before).count(),
+            _ => self.heard.keys().filter(before).count(),
         };
         count as u32
     }

@@ -220,7 +220,7 @@ impl VirtualRouter {
             return;
         }
         self.leaving = true;
-        if self.state != State::Active || self.peers.is_empty() {
+        if self.state != State::Active || self.peers.are_none() {
             return self.leave(now, Reason::Stopped);
         }
         self.timers.give_up = Some(now + patience);
@@ -244,7 +244,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Names the other control plane nodes, from configuration or from the cluster.
+    /// Names the other control plane nodes, from configuration or from the cluster. An empty list
+    /// says that there are none.
     pub fn set_peers(&mut self, addresses: Vec<IpAddr>) {
         self.peers.tell(addresses.into_iter().filter(|a| *a != self.settings.source).collect());
     }

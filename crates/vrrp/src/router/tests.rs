@@ -253,6 +253,7 @@ fn without_an_heir_it_leaves_with_priority_zero_at_the_deadline() {
 #[test]
 fn alone_it_does_not_wait_for_an_heir() {
     let mut router = active();
+    router.set_peers(vec![ip(SELF)]);
     router.hand_over(at(4_000), Duration::from_secs(2));
     assert_eq!(actions(&mut router), ["advertise 0", "release", "Active -> Initialize: stopped"]);
 }
