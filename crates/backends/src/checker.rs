@@ -1,0 +1,132 @@
+//! Asks apiservers for `/readyz` and keeps their monitors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+
+use crate::health::{Evidence, Monitor, Outcome, Transition};
+use crate::jitter;
+use crate::settings::HealthSettings;
+
+mod probe;
+
+/// All apiservers being checked.
+pub(crate) struct Checker {
+    settings: HealthSettings,
+    tls: Arc<ClientConfig>,
+    entries: BTreeMap<SocketAddr, Entry>,
+    probes: JoinSet<(SocketAddr, Outcome)>,
+}
+
+/// One apiserver being checked.
+pub(crate) struct Entry {
+    pub(crate) monitor: Monitor,
+    /// When its health last changed, by the wall clock.
+    pub(crate) since: SystemTime,
+    /// The same by the clock that never jumps.
+    pub(crate) changed: Instant,
+    /// Whether it was ever healthy.
+    pub(crate) proven: bool,
+}
+
+/// A change of health, and whose.
+pub(crate) type Change = (SocketAddr, Transition);
+
+impl Checker {
+    /// Must be used within a tokio runtime. Dropping it ends all checks.
+    pub(crate) fn new(settings: HealthSettings, tls: Arc<ClientConfig>) -> Self {
+        Self { settings, tls, entries: BTreeMap::new(), probes: JoinSet::new() }
+    }
+
+    /// Makes `tls` what the next checks use.
+    pub(crate) fn use_tls(&mut self, tls: Arc<ClientConfig>) {
+        self.tls = tls;
+    }
+
+    /// Checks just these `addresses` from now on. What is known of those kept stays known.
+    pub(crate) fn check_only(&mut self, addresses: &BTreeSet<SocketAddr>) {
+        self.entries.retain(|address, _| addresses.contains(address));
+        for &address in addresses {
+            self.entries.entry(address).or_insert_with(|| Entry::new(self.settings));
+        }
+    }
+
+    /// What is known of `address`, if it is being checked.
+    pub(crate) fn entry(&self, address: SocketAddr) -> Option<&Entry> {
+        self.entries.get(&address)
+    }
+
+    /// Takes in what the proxy met at `address`.
+    pub(crate) fn handle_evidence(
+        &mut self,
+        address: SocketAddr,
+        evidence: Evidence,
+    ) -> Option<Change> {
+        let entry = self.entries.get_mut(&address)?;
+        let transition = entry.monitor.handle_evidence(Instant::now(), evidence);
+        transition.map(|it| entry.note(address, it))
+    }
+
+    /// Makes checks when they are due, and returns after each that is done. May be dropped and
+    /// called again at any time.
+    pub(crate) async fn step(&mut self) -> Option<Change> {
+        loop {
+            self.start_due();
+            let next = self.entries.values().filter_map(|it| it.monitor.next_check()).min();
+            let due = async {
+                match next {
+                    Some(next) => sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(done) = self.probes.join_next() => {
+                    let (address, outcome) = match done {
+                        Ok(done) => done,
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        Err(_) => continue,
+                    };
+                    let Some(entry) = self.entries.get_mut(&address) else { continue };
+                    let transition = entry.monitor.handle_check(Instant::now(), outcome);
+                    return transition.map(|it| entry.note(address, it));
+                }
+                () = due => {}
+            }
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        for (&address, entry) in &mut self.entries {
+            if entry.monitor.due(now) {
+                let (tls, timeout) = (self.tls.clone(), self.settings.timeout);
+                self.probes
+                    .spawn(async move { (address, probe::probe(address, tls, timeout).await) });
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(settings: HealthSettings) -> Self {
+        let now = Instant::now();
+        let phase = jitter::part_of(settings.interval);
+        let monitor = Monitor::new(settings, now, phase);
+        Self { monitor, since: SystemTime::now(), changed: now, proven: false }
+    }
+
+    fn note(&mut self, address: SocketAddr, transition: Transition) -> Change {
+        self.since = SystemTime::now();
+        self.changed = Instant::now();
+        self.proven |= transition.to == crate::health::Health::Healthy;
+        (address, transition)
+    }
+}
+
+#[cfg(test)]
+mod tests;

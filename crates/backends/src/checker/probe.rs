@@ -1,0 +1,126 @@
+//! One check: TLS GET `/readyz` on a connection of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::health::Outcome;
+
+/// A failing `/readyz` lists its checks in less than this many bytes.
+const LARGEST_BODY: usize = 16 * 1024;
+
+/// Asks the apiserver at `address` whether it is ready, for no longer than `timeout`.
+pub(super) async fn probe(
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+    timeout: Duration,
+) -> Outcome {
+    let begin = Instant::now();
+    let deadline = begin + timeout;
+    let hung = |stage: &str| {
+        Outcome::NotReady(format!("no answer within {} ms: {stage} hangs", timeout.as_millis()))
+    };
+
+    let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return connect_failure(&error),
+        Err(_) => return hung("connect"),
+    };
+    let shows_certificate = tls.client_auth_cert_resolver.has_certs();
+    let handshake = TlsConnector::from(tls).connect(address.ip().into(), stream);
+    let stream = match timeout_at(deadline, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Outcome::NotReady(format!("TLS handshake: {error}")),
+        Err(_) => return hung("the TLS handshake"),
+    };
+    match timeout_at(deadline, ask(address, stream)).await {
+        Ok(Ok((StatusCode::OK, _))) => Outcome::Ready(begin.elapsed()),
+        Ok(Ok((status, body))) => Outcome::NotReady(explain(status, &body, shows_certificate)),
+        Ok(Err(error)) => Outcome::NotReady(format!("GET /readyz: {error}")),
+        Err(_) => hung("GET /readyz"),
+    }
+}
+
+/// Refused or no way there: certain. Anything else may pass.
+fn connect_failure(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Absent("connection refused".into()),
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown => Outcome::Absent(error.to_string()),
+        _ => Outcome::NotReady(format!("connect: {error}")),
+    }
+}
+
+async fn ask(
+    address: SocketAddr,
+    stream: TlsStream<TcpStream>,
+) -> Result<(StatusCode, Bytes), hyper::Error> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/readyz")
+        .header(HOST, address.to_string())
+        .header(USER_AGENT, concat!("cplb/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .expect("the path and all header values are valid");
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        Ok((response.status(), body(response).await))
+    };
+    tokio::select! {
+        answer = exchange => answer,
+        Err(error) = connection => Err(error),
+    }
+}
+
+/// The body of a failure; of a success only the status counts.
+async fn body(response: Response<Incoming>) -> Bytes {
+    if response.status() == StatusCode::OK {
+        return Bytes::new();
+    }
+    // The status says enough where the body does not arrive in full.
+    let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await;
+    body.map(http_body_util::Collected::to_bytes).unwrap_or_default()
+}
+
+fn explain(status: StatusCode, body: &[u8], shows_certificate: bool) -> String {
+    let code = status.as_u16();
+    if status == StatusCode::UNAUTHORIZED && shows_certificate {
+        return format!("{code}: the client certificate of the kubeconfig is not accepted");
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        return format!(
+            "{code}: anonymous requests are off (--anonymous-auth=false), so a kubeconfig with a \
+             client certificate is needed"
+        );
+    }
+    if status == StatusCode::FORBIDDEN {
+        return format!("{code}: it is still starting, or its RBAC rules withhold /readyz");
+    }
+    // "[-]etcd failed: reason withheld", one line for each failing check.
+    let body = String::from_utf8_lossy(body);
+    let failing: Vec<_> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("[-]")?.split_whitespace().next())
+        .collect();
+    if failing.is_empty() {
+        return format!("{code} {}", status.canonical_reason().unwrap_or("(not ready)"));
+    }
+    format!("{code}: failing: {}", failing.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
