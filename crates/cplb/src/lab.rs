@@ -1,12 +1,42 @@
 use std::process::ExitCode;
+use std::time::Duration;
 
-use crate::cli;
+use ::lab::Output;
+use ::lab::apiserver;
+
+use crate::cli::{self, OutputFormat};
 use crate::error::Error;
 
-pub(crate) fn run(_arguments: cli::Lab) -> ExitCode {
-    ExitCode::FAILURE
+/// Exit code 1 if an expectation of the scenario was not met.
+pub(crate) fn run(arguments: cli::Lab) -> ExitCode {
+    match play(arguments) {
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Err(error) => {
+            eprintln!("cplb: {error}");
+            error.exit_code()
+        }
+    }
 }
 
-pub(crate) fn run_apiserver(_arguments: cli::LabApiserver) -> Result<(), Error> {
-    Ok(())
+fn play(arguments: cli::Lab) -> Result<::lab::Verdict, Error> {
+    Ok(::lab::run(::lab::Options {
+        binary: std::env::current_exe()?,
+        config: arguments.config,
+        scenario: arguments.scenario,
+        batch: arguments.batch,
+        duration: arguments.duration.map(Duration::from_secs),
+        request_interval: Duration::from_millis(arguments.request_interval),
+        output: match arguments.output {
+            OutputFormat::Text => Output::Text,
+            OutputFormat::Json => Output::Json,
+        },
+    })?)
+}
+
+/// One apiserver of the lab, as a process of its own.
+pub(crate) fn run_apiserver(arguments: cli::LabApiserver) -> Result<(), Error> {
+    let options: apiserver::Options = serde_json::from_str(&arguments.options)
+        .map_err(|error| Error::Unsupported(format!("--options: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(apiserver::run(options))?)
 }

@@ -1,1 +1,19 @@
 //! Everything that asks the Linux kernel for something: addresses, firewall redirect, VRRP sockets, announcements, namespaces.
+
+pub mod address;
+pub mod announce;
+pub mod error;
+mod frame;
+pub mod link;
+pub mod monitor;
+pub mod netlink;
+pub mod netns;
+pub mod probe;
+pub mod process;
+pub mod redirect;
+mod sys;
+#[cfg(test)]
+mod test_cable;
+pub mod vrrp_socket;
+
+pub use error::Error;

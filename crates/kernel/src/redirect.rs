@@ -1,0 +1,170 @@
+//! The firewall rules that lead connections to a virtual address into the load balancer.
+//!
+//! Normally one nftables table of our own, which the kernel itself removes when the process ends however it ends; iptables where the
+//! kernel has no nftables. Both hooks are served: prerouting for other hosts, output for this host itself.
+
+mod error;
+mod iptables;
+mod nftables;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+pub use self::error::Error;
+use self::iptables::Iptables;
+use self::nftables::Nftables;
+
+/// The table of the control plane load balancer.
+pub const TABLE: &str = "cplb";
+
+/// Connections to `vip`:`port` go to port `to` of this host instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// The virtual address.
+    pub vip: IpAddr,
+    /// The port clients connect to.
+    pub port: u16,
+    /// The port the load balancer listens on, for all addresses: connections made on this host arrive at 127.0.0.1 or ::1.
+    pub to: u16,
+}
+
+/// How many connections a rule has redirected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The rule.
+    pub rule: Rule,
+    /// New connections, from other hosts and from this one, since the rule was installed or replaced.
+    pub connections: u64,
+}
+
+/// Installed rules, removed when this is dropped.
+#[derive(Debug)]
+pub struct Redirect {
+    firewall: Firewall,
+    rules: Vec<Rule>,
+}
+
+/// What holds the rules.
+#[derive(Debug)]
+enum Firewall {
+    Nftables(Nftables),
+    Iptables(Iptables),
+}
+
+impl Redirect {
+    /// Installs the rules in the network namespace of the calling thread, all of them or none.
+    ///
+    /// `table` names the nftables table, [`TABLE`] for the controller; what an earlier run left under this name is replaced.
+    ///
+    /// # Errors
+    /// [`Error::OtherInstance`] when a living process owns the table, [`Error::NoFirewall`] when neither nftables nor iptables work,
+    /// else what the kernel or iptables refused.
+    pub fn install(table: &str, rules: &[Rule]) -> Result<Self, Error> {
+        let firewall = match Nftables::install(table, rules) {
+            Ok(nftables) => Firewall::Nftables(nftables),
+            Err(Error::NftablesUnsupported { source }) => {
+                let iptables = Iptables::install(table, rules)
+                    .map_err(|iptables| Error::no_firewall(source, iptables))?;
+                Firewall::Iptables(iptables)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { firewall, rules: rules.to_vec() })
+    }
+
+    /// Exchanges the rules for others: with nftables no connection meets a moment without rules. Counters start again.
+    ///
+    /// # Errors
+    /// As [`Redirect::install`]; the old rules then stay.
+    pub fn replace(&mut self, rules: &[Rule]) -> Result<(), Error> {
+        match &mut self.firewall {
+            Firewall::Nftables(nftables) => nftables.replace(&self.rules, rules)?,
+            Firewall::Iptables(iptables) => iptables.replace(rules)?,
+        }
+        self.rules = rules.to_vec();
+        Ok(())
+    }
+
+    /// Whether the rules are all still there; cheap enough to ask every second.
+    ///
+    /// # Errors
+    /// When the firewall cannot be read.
+    pub fn intact(&mut self) -> Result<bool, Error> {
+        match &mut self.firewall {
+            Firewall::Nftables(nftables) => nftables.intact(&self.rules),
+            Firewall::Iptables(iptables) => iptables.intact(&self.rules),
+        }
+    }
+
+    /// Puts the rules back after somebody took them away.
+    ///
+    /// # Errors
+    /// As [`Redirect::install`].
+    pub fn reinstall(&mut self) -> Result<(), Error> {
+        match &mut self.firewall {
+            Firewall::Nftables(nftables) => nftables.reinstall(&self.rules),
+            Firewall::Iptables(iptables) => iptables.replace(&self.rules),
+        }
+    }
+
+    /// How many connections each rule has redirected, in the order of the rules; empty with iptables.
+    ///
+    /// # Errors
+    /// When the firewall cannot be read.
+    pub fn counts(&mut self) -> Result<Vec<Count>, Error> {
+        match &mut self.firewall {
+            Firewall::Nftables(nftables) => nftables.counts(&self.rules),
+            Firewall::Iptables(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Removes the rules now and says whether that went well, which dropping cannot.
+    ///
+    /// # Errors
+    /// When the firewall refuses.
+    pub fn remove(mut self) -> Result<(), Error> {
+        self.remove_in_place()
+    }
+
+    fn remove_in_place(&mut self) -> Result<(), Error> {
+        match &mut self.firewall {
+            Firewall::Nftables(nftables) => nftables.remove(),
+            Firewall::Iptables(iptables) => iptables.remove(),
+        }
+    }
+}
+
+impl Drop for Redirect {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove_in_place() {
+            tracing::warn!(%error, "could not remove the firewall redirect");
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} to {}", SocketAddr::new(self.vip, self.port), self.to)
+    }
+}
+
+impl Rule {
+    /// Marks a rule as ours in the listings of `nft` and `iptables`.
+    fn comment(&self) -> String {
+        format!("cplb: {self}")
+    }
+}
+
+/// Removes what a process that is gone left behind in the network namespace of the calling thread; says whether there was anything.
+///
+/// # Errors
+/// [`Error::OtherInstance`] when a living process owns the table, else what the kernel or iptables refused.
+pub fn remove_leftovers(table: &str) -> Result<bool, Error> {
+    match nftables::remove_leftovers(table) {
+        Err(Error::NftablesUnsupported { .. }) => iptables::remove_leftovers(table),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests;

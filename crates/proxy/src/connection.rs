@@ -1,0 +1,340 @@
+//! One client from accept to close.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+use crate::backend::{Backend, Usable};
+use crate::race::{Race, Verdict};
+use crate::shared::{Shared, count};
+use crate::socket::{close_by_reset, original_destination};
+use crate::timers::Timers;
+use crate::transfer::{Progress, Scratch, Transfer};
+
+/// What a connection needs of the thread that owns it.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) epoll: OwnedFd,
+    pub(crate) scratch: Scratch,
+    pub(crate) timers: Timers<Timer>,
+    /// Number of the thread.
+    pub(crate) thread: usize,
+    /// When the events at hand were fetched.
+    pub(crate) now: Instant,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Something about a connection is due.
+    Connection(Key),
+    /// Accepting goes on.
+    Accept,
+    /// The grace of an ejected backend is over.
+    Ejection,
+}
+
+/// Names a connection for as long as it lives; a later one in the same slot has another key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(u64);
+
+/// Which of a connection's sockets an event is about: the client's, or that of an attempt.
+pub(crate) type Side = u8;
+
+/// The client's socket; attempts count from 1.
+pub(crate) const CLIENT: Side = 0;
+
+impl Key {
+    /// The key of the `generation`th connection of a thread, in this slot.
+    pub(crate) fn new(slot: usize, generation: u32) -> Self {
+        Self((slot as u64) << 32 | u64::from(generation << 8))
+    }
+
+    /// Its slot.
+    pub(crate) fn slot(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    /// What epoll shall say about one of its sockets.
+    pub(crate) fn event_data(self, side: Side) -> EventData {
+        EventData::new_u64(self.0 | u64::from(side))
+    }
+
+    /// The reverse of [`Key::event_data`].
+    pub(crate) fn of_event(data: u64) -> (Self, Side) {
+        let side = data as Side;
+        (Self(data ^ u64::from(side)), side)
+    }
+}
+
+/// What becomes of a connection after it was given something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It waits for events.
+    Open,
+    /// It had its share of time and wants to be resumed after the others.
+    Unfinished,
+    /// Both sides have ended.
+    Closed,
+    /// It is to be reset.
+    Reset,
+}
+
+/// A client and what serves it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) key: Key,
+    client: OwnedFd,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// No backend has shown yet that it serves this client.
+    Racing(Box<Race>),
+    /// One has.
+    Flowing(Flow),
+}
+
+/// An established connection.
+#[derive(Debug)]
+struct Flow {
+    upstream: OwnedFd,
+    side: Side,
+    backend: Arc<Backend>,
+    up: Transfer,
+    down: Transfer,
+    /// Epoll tells when the client's socket has room; asked for only once it had none.
+    client_room_watched: bool,
+}
+
+impl Connection {
+    /// A client that shall get one of the `usable` backends.
+    pub(crate) fn new(key: Key, client: OwnedFd, usable: Usable, turn: usize) -> Self {
+        Self { key, client, stage: Stage::Racing(Box::new(Race::new(key, usable, turn))) }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn start(&mut self, context: &mut Context) -> Outcome {
+        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
+        let verdict = race.start(context);
+        self.judge(verdict, context)
+    }
+
+    /// Takes an event of one of its sockets.
+    pub(crate) fn event(
+        &mut self,
+        side: Side,
+        flags: EventFlags,
+        context: &mut Context,
+    ) -> Outcome {
+        let verdict = match &mut self.stage {
+            Stage::Flowing(flow) => {
+                return flow.event(side, flags, self.key, &self.client, context);
+            }
+            Stage::Racing(race) if side == CLIENT => {
+                race.client_event(flags, &self.client, context)
+            }
+            Stage::Racing(race) => race.attempt_event(side, flags, &self.client, context),
+        };
+        self.judge(verdict, context)
+    }
+
+    /// A deadline has passed, perhaps one of its own.
+    pub(crate) fn deadline(&mut self, context: &mut Context) -> Outcome {
+        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
+        let verdict = race.deadline(context);
+        self.judge(verdict, context)
+    }
+
+    /// Goes on after [`Outcome::Unfinished`].
+    pub(crate) fn resume(&mut self, context: &mut Context) -> Outcome {
+        match &mut self.stage {
+            Stage::Flowing(flow) => flow.run(self.key, &self.client, context),
+            Stage::Racing(_) => Outcome::Open,
+        }
+    }
+
+    /// Whether its bytes go to `backend` and nowhere else.
+    pub(crate) fn depends_on(&self, backend: SocketAddr) -> bool {
+        match &self.stage {
+            Stage::Flowing(flow) => flow.backend.address == backend,
+            Stage::Racing(race) => race.depends_on(backend),
+        }
+    }
+
+    /// Where the client connected to, before any redirection.
+    pub(crate) fn original_destination(&self) -> Option<IpAddr> {
+        original_destination(&self.client)
+    }
+
+    /// Makes the close that follows an RST on both sides.
+    pub(crate) fn close_by_reset(&self) {
+        close_by_reset(&self.client);
+        match &self.stage {
+            Stage::Flowing(flow) => close_by_reset(&flow.upstream),
+            Stage::Racing(race) => race.close_by_reset(),
+        }
+    }
+
+    /// Gives back what it has borrowed from the thread; to be called before it is dropped.
+    pub(crate) fn release(&mut self, scratch: &mut Scratch) {
+        if let Stage::Flowing(flow) = &mut self.stage {
+            flow.up.release(scratch);
+            flow.down.release(scratch);
+        }
+    }
+
+    fn judge(&mut self, verdict: Verdict, context: &mut Context) -> Outcome {
+        match verdict {
+            Verdict::Open => Outcome::Open,
+            Verdict::ClientGone => Outcome::Reset,
+            Verdict::Unserved => {
+                count(&context.shared.totals.unserved);
+                Outcome::Reset
+            }
+            Verdict::Decided { attempt, received, flags } => {
+                self.establish(attempt, received, flags, context)
+            }
+        }
+    }
+
+    /// The race is over: the winner's first `received` bytes are in the buffer of the thread.
+    fn establish(
+        &mut self,
+        attempt: usize,
+        received: usize,
+        flags: EventFlags,
+        context: &mut Context,
+    ) -> Outcome {
+        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
+        let Some(winner) = race.finish(attempt, received > 0, context) else {
+            return Outcome::Reset;
+        };
+        let mut flow = Flow {
+            upstream: winner.socket,
+            side: winner.side,
+            backend: winner.backend,
+            up: Transfer::default(),
+            down: Transfer::default(),
+            client_room_watched: false,
+        };
+        flow.backend.open.fetch_add(1, Relaxed);
+        flow.backend.served.fetch_add(1, Relaxed);
+        let sent = winner.delivered + winner.undelivered.len();
+        flow.backend.moved_up(context.thread, sent as u64);
+        flow.backend.moved_down(context.thread, received as u64);
+
+        flow.up.source_event(winner.client_flags);
+        if winner.client_ended && winner.undelivered.is_empty() {
+            flow.up.set_ended();
+        }
+        flow.down.source_event(flags);
+        let rest = flow.up.offer(&winner.undelivered, flow.upstream.as_fd());
+        let first = flow.down.offer(&context.scratch.buffer[..received], self.client.as_fd());
+        let outcome = match (rest, first) {
+            (Ok(()), Ok(())) => flow.run(self.key, &self.client, context),
+            _ => Outcome::Reset,
+        };
+        self.stage = Stage::Flowing(flow);
+        outcome
+    }
+}
+
+impl Flow {
+    fn event(
+        &mut self,
+        side: Side,
+        flags: EventFlags,
+        key: Key,
+        client: &OwnedFd,
+        context: &mut Context,
+    ) -> Outcome {
+        if side == CLIENT {
+            self.up.source_event(flags);
+            self.down.sink_event(flags);
+        } else if side == self.side {
+            self.down.source_event(flags);
+            self.up.sink_event(flags);
+        } else {
+            // A loser of the race, closed after this event was fetched.
+            return Outcome::Open;
+        }
+        let outcome = self.run(key, client, context);
+        // Everything that could be read has been read, and the error is not always told again: a
+        // socket that has sent its end before it broke is not read any more.
+        if outcome == Outcome::Open && flags.contains(EventFlags::ERR) {
+            count(&context.shared.totals.resets);
+            return Outcome::Reset;
+        }
+        outcome
+    }
+
+    fn run(&mut self, key: Key, client: &OwnedFd, context: &mut Context) -> Outcome {
+        let up = self.run_up(client, context);
+        if up == Progress::Broken {
+            // A server may answer and then reset, not having read everything: what it has sent
+            // still goes to the client.
+            self.down.expect_break();
+        }
+        let down = self.run_down(client, context);
+        if up == Progress::Broken || down == Progress::Broken {
+            count(&context.shared.totals.resets);
+            return Outcome::Reset;
+        }
+        if self.up.has_ended() && self.down.has_ended() {
+            return Outcome::Closed;
+        }
+        if self.down.is_blocked() && !self.client_room_watched {
+            self.client_room_watched = true;
+            if watch(context, client, key, CLIENT, EventFlags::OUT, epoll::modify).is_err() {
+                return Outcome::Reset;
+            }
+        }
+        if up == Progress::Unfinished || down == Progress::Unfinished {
+            return Outcome::Unfinished;
+        }
+        Outcome::Open
+    }
+
+    fn run_up(&mut self, client: &OwnedFd, context: &mut Context) -> Progress {
+        let mut moved = 0;
+        let (source, sink) = (client.as_fd(), self.upstream.as_fd());
+        let progress = self.up.run(source, sink, &mut context.scratch, &mut moved);
+        self.backend.moved_up(context.thread, moved);
+        progress
+    }
+
+    fn run_down(&mut self, client: &OwnedFd, context: &mut Context) -> Progress {
+        let mut moved = 0;
+        let (source, sink) = (self.upstream.as_fd(), client.as_fd());
+        let progress = self.down.run(source, sink, &mut context.scratch, &mut moved);
+        self.backend.moved_down(context.thread, moved);
+        progress
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.backend.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Asks epoll, by `epoll::add` or `epoll::modify`, for what every socket wants, and `more`.
+pub(crate) fn watch<'a>(
+    context: &'a Context,
+    socket: &'a OwnedFd,
+    key: Key,
+    side: Side,
+    more: EventFlags,
+    how: impl FnOnce(&'a OwnedFd, &'a OwnedFd, EventData, EventFlags) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET | more;
+    how(&context.epoll, socket, key.event_data(side), flags)
+}

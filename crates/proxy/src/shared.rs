@@ -1,0 +1,215 @@
+//! What all threads of a proxy share.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+
+use crate::backend::{Backend, Backends};
+use crate::evidence::{Evidence, EvidenceKind, Subscribers};
+use crate::listener::Arrivals;
+use crate::settings::Settings;
+use crate::stats::{Rejected, Stats, ThreadStats};
+
+/// What all threads and the handle share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// As given.
+    pub(crate) settings: Settings,
+    /// Most connections at once.
+    pub(crate) limit: usize,
+    /// Whose turn it is.
+    pub(crate) turn: AtomicUsize,
+    /// Client connections open, over all threads.
+    pub(crate) open: AtomicUsize,
+    /// The backends.
+    pub(crate) backends: Backends,
+    /// Who hears about them.
+    pub(crate) subscribers: Subscribers,
+    /// Counters.
+    pub(crate) totals: Totals,
+    /// What came in, per listen address.
+    pub(crate) arrivals: Vec<Arc<Arrivals>>,
+    /// The threads.
+    pub(crate) threads: Vec<Mailbox>,
+    started: Instant,
+    warned: AtomicU64,
+}
+
+/// One warning of a kind that repeats within this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counters of rare events or of once per connection.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) no_backend: AtomicU64,
+    pub(crate) over_limit: AtomicU64,
+    pub(crate) no_descriptors: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) unserved: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) raced: AtomicU64,
+    pub(crate) hedges: AtomicU64,
+    pub(crate) hedges_won: AtomicU64,
+    pub(crate) replays: AtomicU64,
+    pub(crate) resets: AtomicU64,
+}
+
+/// Counts one.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// How to reach one thread, and how it fares.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    /// Client connections that it owns or will own.
+    pub(crate) open: AtomicUsize,
+    /// When its loop last turned, in milliseconds since the start.
+    pub(crate) turned: AtomicU64,
+    /// Readable while there are commands.
+    pub(crate) wake: OwnedFd,
+    commands: Sender<Command>,
+}
+
+/// What a thread is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve this client, which another thread accepted.
+    Serve { client: OwnedFd, turn: usize },
+    /// Reset the flows to a backend at that time, unless it is usable again.
+    Eject { backend: SocketAddr, at: Instant },
+    /// Reset clients that connected to one of these addresses, all for `None`; answer the number.
+    Reset { destinations: Option<Arc<[IpAddr]>>, answer: SyncSender<usize> },
+    /// Close the listeners, and say so.
+    StopAccepting { answer: SyncSender<usize> },
+    /// Reset all and end.
+    End,
+}
+
+impl Mailbox {
+    /// A mailbox and its reader.
+    pub(crate) fn new() -> io::Result<(Self, Receiver<Command>)> {
+        let (commands, inbox) = channel();
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let (open, turned) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Ok((Self { open, turned, wake, commands }, inbox))
+    }
+
+    /// Hands a command to the thread. A thread that has ended leaves it unread.
+    pub(crate) fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // Fails when the counter is full: then the thread is awake already.
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Shared {
+    /// Nothing accepted yet.
+    pub(crate) fn new(
+        settings: Settings,
+        limit: usize,
+        arrivals: Vec<Arc<Arrivals>>,
+        threads: Vec<Mailbox>,
+    ) -> Self {
+        Self {
+            settings,
+            limit,
+            turn: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            backends: Backends::new(threads.len()),
+            subscribers: Subscribers::default(),
+            totals: Totals::default(),
+            arrivals,
+            threads,
+            started: Instant::now(),
+            warned: AtomicU64::new(0),
+        }
+    }
+
+    /// Time since the start.
+    pub(crate) fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+
+    /// The reverse of [`Shared::since_start`].
+    pub(crate) fn instant(&self, since_start: Duration) -> Instant {
+        self.started + since_start
+    }
+
+    /// Takes the place of one more connection, if the limit permits.
+    pub(crate) fn admit(&self) -> bool {
+        let more = |open| (open < self.limit).then_some(open + 1);
+        self.open.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Whether it is time for another warning about the same.
+    pub(crate) fn may_warn(&self, now: Instant) -> bool {
+        // 0 stands for "never".
+        let now = (self.since_start(now).as_millis() as u64).max(1);
+        let last = self.warned.load(Relaxed);
+        let due = last == 0 || now >= last + WARNING_INTERVAL.as_millis() as u64;
+        due && self.warned.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Counts a failure of `backend`, makes it the last choice and tells who wants to know.
+    pub(crate) fn backend_failed(&self, backend: &Backend, kind: EvidenceKind, now: Instant) {
+        let now = self.since_start(now);
+        backend.count_failure(kind);
+        backend.suspect(now);
+        self.report(backend, kind, now);
+    }
+
+    /// Notes that `backend` has answered a client.
+    pub(crate) fn backend_answered(&self, backend: &Backend, now: Instant) {
+        let now = self.since_start(now);
+        backend.answered.set(now);
+        backend.forgive();
+        self.report(backend, EvidenceKind::Answered, now);
+    }
+
+    /// Tells what was seen, and nothing else.
+    pub(crate) fn report(&self, backend: &Backend, kind: EvidenceKind, now: Duration) {
+        let evidence = Evidence { backend: backend.address, kind };
+        self.subscribers.report(evidence, &backend.reports, now);
+    }
+
+    /// A picture of all counters.
+    pub(crate) fn stats(&self) -> Stats {
+        let now = self.since_start(Instant::now());
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        let totals = &self.totals;
+        let listeners: Vec<_> = self.arrivals.iter().map(|arrivals| arrivals.stats()).collect();
+        let thread = |mailbox: &Mailbox| ThreadStats {
+            open: mailbox.open.load(Relaxed),
+            turned: now.saturating_sub(Duration::from_millis(of(&mailbox.turned))),
+        };
+        Stats {
+            accepted: listeners.iter().map(|listener| listener.accepted).sum(),
+            open: self.open.load(Relaxed),
+            limit: self.limit,
+            rejected: Rejected {
+                no_backend: of(&totals.no_backend),
+                limit: of(&totals.over_limit),
+                descriptors: of(&totals.no_descriptors),
+            },
+            accept_errors: of(&totals.accept_errors),
+            unserved: of(&totals.unserved),
+            retries: of(&totals.retries),
+            raced: of(&totals.raced),
+            hedges: of(&totals.hedges),
+            hedges_won: of(&totals.hedges_won),
+            replays: of(&totals.replays),
+            resets: of(&totals.resets),
+            listeners,
+            backends: self.backends.stats(),
+            threads: self.threads.iter().map(thread).collect(),
+        }
+    }
+}

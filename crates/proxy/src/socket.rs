@@ -1,0 +1,64 @@
+//! What every socket of the proxy gets, and the little that is asked of one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, getsockname, socket_with};
+
+use crate::settings::Settings;
+
+/// A connect to `address` that is under way, or why there can be none.
+pub(crate) fn begin_connect(address: SocketAddr, settings: &Settings) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    prepare(&socket, settings, settings.backend_user_timeout)?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets what connections of both sides have; accepted ones inherit it from their listener.
+pub(crate) fn prepare(
+    socket: impl AsFd,
+    settings: &Settings,
+    user_timeout: Duration,
+) -> Result<(), Errno> {
+    let socket = socket.as_fd();
+    let user_timeout = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, settings.keepalive_idle)?;
+    sockopt::set_tcp_keepintvl(socket, settings.keepalive_interval)?;
+    sockopt::set_tcp_user_timeout(socket, user_timeout)
+}
+
+/// Makes the close that follows an RST, so that the other end knows at once (socket(7),
+/// SO_LINGER with a time of 0).
+pub(crate) fn close_by_reset(socket: &OwnedFd) {
+    // Fails only for what is no socket, and then a plain close has to do.
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// The address that the client of an accepted connection connected to, before any redirection.
+pub(crate) fn original_destination(client: impl AsFd) -> Option<IpAddr> {
+    let client = client.as_fd();
+    let local = SocketAddr::try_from(getsockname(client).ok()?).ok()?.ip().to_canonical();
+    // Without connection tracking there was no redirection either.
+    let redirected = match local {
+        IpAddr::V4(_) => {
+            sockopt::ip_original_dst(client).map(|original| IpAddr::V4(*original.ip()))
+        }
+        IpAddr::V6(_) => {
+            sockopt::ipv6_original_dst(client).map(|original| IpAddr::V6(*original.ip()))
+        }
+    };
+    Some(redirected.unwrap_or(local))
+}

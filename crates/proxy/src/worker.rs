@@ -1,0 +1,372 @@
+//! The loop of one thread.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use slab::Slab;
+
+use crate::connection::{Connection, Context, Key, Outcome, Timer};
+use crate::listener::{AcceptError, Listener};
+use crate::pipes::PipePool;
+use crate::shared::{Command, Mailbox, Shared, count};
+use crate::socket::close_by_reset;
+use crate::timers::Timers;
+use crate::transfer::Scratch;
+
+/// A thread that accepts clients and owns connections.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    context: Context,
+    connections: Slab<Connection>,
+    /// Connections made so far, within what a key can tell apart.
+    generation: u32,
+    /// Connections that want to go on without an event.
+    unfinished: Vec<Key>,
+    listeners: Vec<Arc<Listener>>,
+    inbox: Receiver<Command>,
+    ejections: Vec<(Instant, SocketAddr)>,
+    /// Given up for a moment to answer a client when there are no other descriptors.
+    spare: Option<OwnedFd>,
+    accepting: bool,
+}
+
+/// An idle loop turns this often, to show that it is alive.
+const IDLE_TURN: Duration = Duration::from_millis(250);
+
+/// How long accepting rests when the kernel has no descriptor or memory for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Clients one turn accepts, so that the other threads get theirs.
+const ACCEPTS_PER_TURN: usize = 8;
+
+/// A thread with so many more connections than another one hands a new client over.
+const UNEVEN: usize = 2;
+
+/// Events fetched at once.
+const EVENTS: usize = 256;
+
+/// Event data of what is no connection: a key's slot never gets that high.
+const WAKE: u64 = u64::MAX;
+const FIRST_LISTENER: u64 = u64::MAX << 32;
+
+/// A key tells so many generations apart.
+const GENERATIONS: u32 = 1 << 24;
+
+impl Worker {
+    /// A thread's state, its listeners watched.
+    pub(crate) fn new(
+        thread: usize,
+        shared: Arc<Shared>,
+        listeners: Vec<Arc<Listener>>,
+        pipes: PipePool,
+        inbox: Receiver<Command>,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = &shared.threads[thread].wake;
+        epoll::add(&epoll, wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let context = Context {
+            shared,
+            epoll,
+            scratch: Scratch::new(pipes),
+            timers: Timers::new(),
+            thread,
+            now: Instant::now(),
+        };
+        let mut worker = Self {
+            context,
+            connections: Slab::new(),
+            generation: 0,
+            unfinished: Vec::new(),
+            listeners,
+            inbox,
+            ejections: Vec::new(),
+            spare: Some(spare_descriptor()?),
+            accepting: false,
+        };
+        worker.resume_accepting()?;
+        Ok(worker)
+    }
+
+    /// Turns until it is told to end.
+    pub(crate) fn run(mut self) {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        while self.turn(&mut events).is_continue() {}
+        self.reset_where(|_| true);
+    }
+
+    fn turn(&mut self, events: &mut Vec<Event>) -> ControlFlow<()> {
+        events.clear();
+        let timeout = self.timeout();
+        match epoll::wait(&self.context.epoll, spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "epoll_wait failed, trying again");
+                std::thread::sleep(ACCEPT_PAUSE);
+            }
+        }
+        self.context.now = Instant::now();
+        let turned = self.context.shared.since_start(self.context.now);
+        self.mailbox().turned.store(turned.as_millis() as u64, Relaxed);
+
+        for event in &*events {
+            let Event { flags, data, .. } = *event;
+            match data.u64() {
+                WAKE => self.obey()?,
+                data @ FIRST_LISTENER.. => self.accept((data - FIRST_LISTENER) as usize),
+                data => {
+                    let (key, side) = Key::of_event(data);
+                    self.with(key, |connection, context| connection.event(side, flags, context));
+                }
+            }
+        }
+        while let Some(timer) = self.context.timers.pop_due(self.context.now) {
+            match timer {
+                Timer::Connection(key) => self.with(key, Connection::deadline),
+                Timer::Accept => self.resume_accepting_or_wait(),
+                Timer::Ejection => self.end_graces(),
+            }
+        }
+        if !self.unfinished.is_empty() {
+            for key in std::mem::take(&mut self.unfinished) {
+                self.with(key, Connection::resume);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Until the next deadline. Rounded up to what epoll_wait can tell apart, so that the deadline
+    /// has passed by then.
+    fn timeout(&self) -> Timespec {
+        let wait = if !self.unfinished.is_empty() {
+            Duration::ZERO
+        } else {
+            let until = |next: Instant| next.saturating_duration_since(Instant::now());
+            self.context.timers.next().map_or(IDLE_TURN, until).min(IDLE_TURN)
+        };
+        let millis = wait.as_micros().div_ceil(1000) as i64;
+        Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+    }
+
+    /// Lets a connection act, if it still exists, and does what it asks for.
+    fn with(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context) -> Outcome) {
+        let found = self.connections.get_mut(key.slot()).filter(|found| found.key == key);
+        let Some(connection) = found else { return };
+        match act(connection, &mut self.context) {
+            Outcome::Open => {}
+            Outcome::Unfinished => self.unfinished.push(key),
+            Outcome::Closed => self.remove(key.slot()),
+            Outcome::Reset => {
+                connection.close_by_reset();
+                self.remove(key.slot());
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.connections.remove(slot).release(&mut self.context.scratch);
+        self.closed();
+    }
+
+    /// Gives up the place of one connection.
+    fn closed(&self) {
+        self.mailbox().open.fetch_sub(1, Relaxed);
+        self.context.shared.open.fetch_sub(1, Relaxed);
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        &self.context.shared.threads[self.context.thread]
+    }
+
+    fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(listener) else { return };
+            match listener.accept() {
+                Ok(client) => self.place(client),
+                Err(AcceptError::Nobody) => return,
+                Err(AcceptError::ThisClient) => {}
+                Err(AcceptError::Descriptors) => {
+                    let listener = Arc::clone(listener);
+                    self.shed(&listener);
+                    return self.pause_accepting("out of descriptors");
+                }
+                Err(AcceptError::Kernel(error)) => {
+                    return self.pause_accepting(&error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Finds the thread for a new client, if there is room for it.
+    fn place(&mut self, client: OwnedFd) {
+        let shared = Arc::clone(&self.context.shared);
+        if !shared.admit() {
+            count(&shared.totals.over_limit);
+            return close_by_reset(&client);
+        }
+        let turn = shared.turn.fetch_add(1, Relaxed);
+        let own = self.mailbox();
+        let open = |mailbox: &&Mailbox| mailbox.open.load(Relaxed);
+        let Some(idlest) = shared.threads.iter().min_by_key(open) else { return };
+        if open(&own) > open(&idlest) + UNEVEN {
+            idlest.open.fetch_add(1, Relaxed);
+            return idlest.send(Command::Serve { client, turn });
+        }
+        own.open.fetch_add(1, Relaxed);
+        self.serve(client, turn);
+    }
+
+    fn serve(&mut self, client: OwnedFd, turn: usize) {
+        let usable = self.context.shared.backends.usable();
+        if usable.is_empty() {
+            count(&self.context.shared.totals.no_backend);
+            close_by_reset(&client);
+            return self.closed();
+        }
+        self.generation = (self.generation + 1) % GENERATIONS;
+        let entry = self.connections.vacant_entry();
+        let key = Key::new(entry.key(), self.generation);
+        entry.insert(Connection::new(key, client, usable, turn));
+        self.with(key, Connection::start);
+    }
+
+    /// Answers a client that there are no descriptors for, by an RST rather than by silence.
+    fn shed(&mut self, listener: &Listener) {
+        self.spare = None;
+        if let Ok(client) = listener.accept() {
+            count(&self.context.shared.totals.no_descriptors);
+            close_by_reset(&client);
+        }
+        self.spare = spare_descriptor().ok();
+    }
+
+    fn pause_accepting(&mut self, reason: &str) {
+        let shared = &self.context.shared;
+        count(&shared.totals.accept_errors);
+        if shared.may_warn(self.context.now) {
+            let open = shared.open.load(Relaxed);
+            tracing::warn!(reason, open, limit = shared.limit, "cannot accept, pausing");
+        }
+        self.unwatch_listeners();
+        self.context.timers.push(self.context.now + ACCEPT_PAUSE, Timer::Accept);
+    }
+
+    fn resume_accepting_or_wait(&mut self) {
+        if self.spare.is_none() {
+            self.spare = spare_descriptor().ok();
+        }
+        if self.resume_accepting().is_err() {
+            self.context.timers.push(self.context.now + ACCEPT_PAUSE, Timer::Accept);
+        }
+    }
+
+    fn resume_accepting(&mut self) -> Result<(), Errno> {
+        if self.accepting {
+            return Ok(());
+        }
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let data = EventData::new_u64(FIRST_LISTENER + index as u64);
+            // One thread is woken per client; level-triggered, so that none is forgotten.
+            let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
+            match epoll::add(&self.context.epoll, &listener.socket, data, flags) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.accepting = true;
+        Ok(())
+    }
+
+    fn unwatch_listeners(&mut self) {
+        self.accepting = false;
+        for listener in &self.listeners {
+            // Fails only for one that is not watched.
+            let _ = epoll::delete(&self.context.epoll, &listener.socket);
+        }
+    }
+
+    /// Does what the mailbox says.
+    fn obey(&mut self) -> ControlFlow<()> {
+        let mut counter = [0; 8];
+        // Fails only when another turn has read it already.
+        let _ = rustix::io::read(&self.mailbox().wake, &mut counter);
+        while let Ok(command) = self.inbox.try_recv() {
+            match command {
+                Command::Serve { client, turn } => self.serve(client, turn),
+                Command::Eject { backend, at } => {
+                    self.ejections.push((at, backend));
+                    self.context.timers.push(at, Timer::Ejection);
+                }
+                Command::Reset { destinations, answer } => {
+                    let count = self.reset_where(|connection| match &destinations {
+                        Some(these) => came_by(connection, these),
+                        None => true,
+                    });
+                    // Who asked may have given up waiting.
+                    let _ = answer.try_send(count);
+                }
+                Command::StopAccepting { answer } => {
+                    self.stop_accepting();
+                    let _ = answer.try_send(0);
+                }
+                Command::End => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Closes the listeners, after serving those who wait in their queues.
+    fn stop_accepting(&mut self) {
+        self.unwatch_listeners();
+        for listener in std::mem::take(&mut self.listeners) {
+            while let Ok(client) = listener.accept() {
+                self.place(client);
+            }
+        }
+    }
+
+    /// Resets the connections to backends whose grace is over.
+    fn end_graces(&mut self) {
+        let now = self.context.now;
+        let ejected: Vec<_> = self.ejections.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, backend) in ejected {
+            if self.context.shared.backends.is_usable(backend) {
+                continue;
+            }
+            let reset = self.reset_where(|connection| connection.depends_on(backend));
+            if reset > 0 {
+                tracing::info!(%backend, reset, "connections to an ejected backend reset");
+            }
+        }
+    }
+
+    fn reset_where(&mut self, condition: impl Fn(&Connection) -> bool) -> usize {
+        let chosen = |(slot, connection): (usize, &Connection)| {
+            let chosen = condition(connection);
+            if chosen {
+                connection.close_by_reset();
+            }
+            chosen.then_some(slot)
+        };
+        let slots: Vec<usize> = self.connections.iter().filter_map(chosen).collect();
+        slots.iter().for_each(|&slot| self.remove(slot));
+        slots.len()
+    }
+}
+
+fn came_by(connection: &Connection, destinations: &[IpAddr]) -> bool {
+    connection.original_destination().is_some_and(|original| destinations.contains(&original))
+}
+
+fn spare_descriptor() -> Result<OwnedFd, Errno> {
+    eventfd(0, EventfdFlags::CLOEXEC)
+}

@@ -1,0 +1,90 @@
+//! Limits answer at once and end nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+
+use common::{HELLO, answer, connect, connect_to, eventually, is_reset, named, proxy_with};
+use proxy::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+#[test]
+fn one_connection_too_many_is_reset() {
+    let (backend, _) = named(b'a');
+    let handle = proxy_with(Settings { max_connections: 3, ..Settings::default() }, &[backend]);
+    assert_eq!(handle.stats().limit, 3);
+    let ask = |client: &mut TcpStream| {
+        client.write_all(HELLO).unwrap();
+        answer(client)
+    };
+    let mut open: Vec<_> = (0..3).map(|_| connect(&handle)).collect();
+    assert!(open.iter_mut().all(|client| ask(client).is_ok()));
+    for _ in 0..5 {
+        assert!(is_reset(&mut connect(&handle)));
+    }
+    eventually("counted", || handle.stats().rejected.limit == 5);
+
+    open.pop();
+    eventually("closed", || handle.stats().open == 2);
+    assert_eq!(ask(&mut connect(&handle)).unwrap(), b"a");
+    assert_eq!(handle.stats().accepted, 9);
+}
+
+/// Set in the process that runs out of descriptors: the backend's address.
+const STARVED: &str = "PROXY_TEST_STARVED_BACKEND";
+
+#[test]
+fn a_want_of_descriptors_ends_nothing() {
+    if let Ok(backend) = std::env::var(STARVED) {
+        return starve(backend.parse().unwrap());
+    }
+    let (backend, _) = named(b'a');
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_want_of_descriptors_ends_nothing", "--nocapture"])
+        .env(STARVED, backend.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("listening ")?.parse().ok()).unwrap();
+
+    for _ in 0..3 {
+        let mut clients: Vec<_> = (0..60).map(|_| connect_to(address)).collect();
+        // A reset client may learn of it as it writes.
+        let answers = clients.iter_mut().map(|client| {
+            client.write_all(HELLO).is_ok() && answer(client).is_ok_and(|answer| answer == b"a")
+        });
+        let served = answers.filter(|served| *served).count();
+        assert!((3..60).contains(&served), "{served} of 60 served with 20 descriptors to spare");
+    }
+    eventually("served again", || {
+        let mut client = connect_to(address);
+        client.write_all(HELLO).is_ok() && answer(&mut client).is_ok_and(|answer| answer == b"a")
+    });
+
+    drop(child.stdin.take());
+    let report: Vec<_> = lines.collect();
+    assert!(child.wait().unwrap().success(), "{report:#?}");
+    assert!(report.iter().any(|line| line.contains("was starved")), "{report:#?}");
+}
+
+/// Serves with 20 descriptors to spare until the end of standard input.
+fn starve(backend: SocketAddr) {
+    let settings = Settings { pipes: 0, ..Settings::default() };
+    let handle = proxy_with(settings, &[backend]);
+    let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(used + 20), maximum }).unwrap();
+    println!("\nlistening {}", handle.listening()[0]);
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    assert!(handle.alive(std::time::Duration::from_secs(1)));
+    let stats = handle.stats();
+    let starved = stats.rejected.descriptors > 0 && stats.accept_errors > 0;
+    println!("was starved: {starved}");
+    assert!(starved, "{stats:?}");
+}
