@@ -323,6 +323,7 @@ impl Manager {
                 health: entry.monitor.health(),
                 reason: entry.monitor.reason().to_owned(),
                 since: entry.since,
+                failure: entry.monitor.failure(),
                 latency: entry.monitor.latency(),
                 sources,
             })

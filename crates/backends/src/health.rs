@@ -36,6 +36,19 @@ impl fmt::Display for Health {
     }
 }
 
+/// In which way an apiserver failed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// Nothing is there: refused or unreachable. A process that is gone has ended its connections;
+    /// one that is leaving goes on serving those it has.
+    Absent,
+    /// It gives no answer, on new connections as little as on old ones.
+    Silent,
+    /// It answers, but not that it is ready.
+    NotReady,
+}
+
 /// What a connection of the proxy met at an apiserver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
@@ -60,6 +73,8 @@ pub(crate) enum Outcome {
     Ready(Duration),
     /// Nothing is there: refused or unreachable, and why.
     Absent(String),
+    /// No answer in time, and where it hangs.
+    Silent(String),
     /// Something is there, but it did not say that it is ready, and why.
     NotReady(String),
 }
@@ -78,8 +93,8 @@ pub(crate) struct Monitor {
     health: Health,
     reason: String,
     latency: Option<Duration>,
-    /// Whether the last failure was that nothing is there.
-    absent: bool,
+    /// The last failure, until it succeeds.
+    failure: Option<Failure>,
     failures: u32,
     successes: u32,
     next_check: Instant,
@@ -97,7 +112,7 @@ impl Monitor {
             health: Health::Unknown,
             reason: String::new(),
             latency: None,
-            absent: false,
+            failure: None,
             failures: 0,
             successes: 0,
             next_check: now,
@@ -123,7 +138,12 @@ impl Monitor {
 
     /// Whether it is unhealthy because nothing is there, rather than for being unwell.
     pub(crate) fn is_absent(&self) -> bool {
-        self.absent
+        self.failure == Some(Failure::Absent)
+    }
+
+    /// The last failure, until it succeeds.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failure
     }
 
     /// When [`Self::due`] is to be called next; `None` while a check is under way.
@@ -151,14 +171,8 @@ impl Monitor {
                 self.succeed()
             }
             Outcome::Absent(reason) => self.leave(reason),
-            Outcome::NotReady(reason) => {
-                self.absent = false;
-                let transition = self.fail(reason);
-                if self.health != Health::Unhealthy {
-                    self.check_again(now);
-                }
-                transition
-            }
+            Outcome::Silent(reason) => self.fail_and_check_again(now, Failure::Silent, reason),
+            Outcome::NotReady(reason) => self.fail_and_check_again(now, Failure::NotReady, reason),
         }
     }
 
@@ -176,8 +190,7 @@ impl Monitor {
             Evidence::Refused => self.leave("connection refused (met by the proxy)".into()),
             Evidence::Unreachable => self.leave("host unreachable (met by the proxy)".into()),
             Evidence::Silent => {
-                self.absent = false;
-                self.fail("silent after connect (met by the proxy)".into())
+                self.fail(Failure::Silent, "silent after connect (met by the proxy)".into())
             }
             // The check that follows tells whether it is the apiserver or only this connection.
             Evidence::ConnectTimeout | Evidence::ResetBeforeFirstByte | Evidence::Answered => None,
@@ -187,7 +200,7 @@ impl Monitor {
     fn succeed(&mut self) -> Option<Transition> {
         self.failures = 0;
         self.successes = self.successes.saturating_add(1);
-        self.absent = false;
+        self.failure = None;
         if self.health == Health::Unhealthy && self.successes < self.settings.rise {
             return None;
         }
@@ -195,9 +208,23 @@ impl Monitor {
         self.turn(Health::Healthy)
     }
 
-    fn fail(&mut self, reason: String) -> Option<Transition> {
+    fn fail_and_check_again(
+        &mut self,
+        now: Instant,
+        failure: Failure,
+        reason: String,
+    ) -> Option<Transition> {
+        let transition = self.fail(failure, reason);
+        if self.health != Health::Unhealthy {
+            self.check_again(now);
+        }
+        transition
+    }
+
+    fn fail(&mut self, failure: Failure, reason: String) -> Option<Transition> {
         self.successes = 0;
         self.failures = self.failures.saturating_add(1);
+        self.failure = Some(failure);
         self.reason = reason;
         if self.failures < self.settings.fall {
             return None;
@@ -209,7 +236,7 @@ impl Monitor {
     fn leave(&mut self, reason: String) -> Option<Transition> {
         self.successes = 0;
         self.failures = self.settings.fall;
-        self.absent = true;
+        self.failure = Some(Failure::Absent);
         self.reason = reason;
         self.turn(Health::Unhealthy)
     }

@@ -30,6 +30,6 @@ mod testing;
 
 pub use backends::{Backends, Reporter, spawn};
 pub use error::Error;
-pub use health::{Evidence, Health};
+pub use health::{Evidence, Failure, Health};
 pub use settings::{Checked, HealthSettings, Settings, check};
 pub use snapshot::{Backend, Discovery, Origin, Refused, Resource, Snapshot, Source};

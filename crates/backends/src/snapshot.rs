@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::health::Health;
+use crate::health::{Failure, Health};
 
 /// The apiservers, which of them may be used, and how that is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,6 +35,8 @@ pub struct Backend {
     pub health: Health,
     /// The last failure, or `200 ok`; empty before the first check.
     pub reason: String,
+    /// In which way it failed last, until it succeeds.
+    pub failure: Option<Failure>,
     /// When `health` last changed.
     #[serde(serialize_with = "rfc3339")]
     pub since: SystemTime,

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backends::{Backends, Checked, Health, Reporter, Snapshot};
+use backends::{Backends, Checked, Failure, Health, Reporter, Snapshot};
 use kernel::redirect::{self, Redirect};
 use proxy::{EvidenceKind, Proxy};
 use tokio::sync::watch;
@@ -108,11 +108,11 @@ impl Balancer {
                     "somebody removed the firewall redirect of the virtual IP; it is back"
                 ),
                 Err(error) => {
-                    tracing::error!(%error, "the firewall redirect of the virtual IP is gone")
+                    tracing::error!(%error, "the firewall redirect of the virtual IP is gone");
                 }
             },
             Err(error) => {
-                tracing::error!(%error, "cannot see whether the firewall redirect is there")
+                tracing::error!(%error, "cannot see whether the firewall redirect is there");
             }
         }
     }
@@ -194,5 +194,5 @@ fn pass_on_evidence(proxy: &proxy::Handle, reporter: Reporter) {
 }
 
 fn hangs(backend: &backends::Backend) -> bool {
-    backend.health == Health::Unhealthy && backend.reason.contains("no answer")
+    backend.health == Health::Unhealthy && backend.failure == Some(Failure::Silent)
 }

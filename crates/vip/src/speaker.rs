@@ -176,8 +176,9 @@ impl Speaker {
 
     fn turn_until_over(&mut self) -> Result<(), Error> {
         loop {
-            self.pulse.beat();
             self.perform(now());
+            // After a freeze the keeper must not see life before it was told what to let go.
+            self.pulse.beat();
             self.publish();
             if self.instances.iter().all(Running::is_over) {
                 return Ok(());
@@ -188,7 +189,6 @@ impl Speaker {
             if !self.obey(now) {
                 return Ok(());
             }
-            self.follow_the_kernel(now);
             // First everything that was received, then the timers: a late thread must not take its
             // own lateness for the silence of others.
             for instance in &mut self.instances {
@@ -198,6 +198,9 @@ impl Speaker {
             for instance in &mut self.instances {
                 instance.handle_timeout(now)?;
             }
+            self.perform(now);
+            // Only now: an address that is gone because we overslept must stay gone.
+            self.follow_the_kernel(now);
             if self.look <= now {
                 self.look = now + LOOK_EACH;
                 self.look_at_the_service(now);

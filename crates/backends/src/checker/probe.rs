@@ -31,7 +31,7 @@ pub(super) async fn probe(
     let begin = Instant::now();
     let deadline = begin + timeout;
     let hung = |stage: &str| {
-        Outcome::NotReady(format!("no answer within {} ms: {stage} hangs", timeout.as_millis()))
+        Outcome::Silent(format!("no answer within {} ms: {stage} hangs", timeout.as_millis()))
     };
 
     let stream = match timeout_at(deadline, TcpStream::connect(address)).await {

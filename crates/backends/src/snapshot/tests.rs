@@ -9,6 +9,7 @@ fn snapshot() -> Snapshot {
             health: Health::Healthy,
             reason: "200 ok".into(),
             since,
+            failure: None,
             latency: Some(Duration::from_micros(4208)),
             sources: vec![Source::Endpoints, Source::Local],
         }],
@@ -33,6 +34,7 @@ fn json_is_what_status_shows() {
             "health": "healthy",
             "reason": "200 ok",
             "since": "2026-11-23T00:00:00Z",
+            "failure": null,
             "latency_ms": 4.208,
             "sources": ["endpoints", "local"]
         }],

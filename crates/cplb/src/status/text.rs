@@ -39,18 +39,13 @@ impl fmt::Display for Report {
 fn write_virtual_router(f: &mut fmt::Formatter<'_>, router: &VirtualRouter) -> fmt::Result {
     let virtual_ips = router.virtual_ips.join(", ");
     let since = Ago(router.since_ms);
-    match (router.state, router.holder) {
-        ("Active", _) => writeln!(f, "{virtual_ips} is HERE since {since}: {}", router.reason)?,
-        (_, Some(holder)) => writeln!(
-            f,
-            "{virtual_ips} is at {holder}; backup here since {since}: {}",
-            router.reason
-        )?,
-        ("Backup", None) => {
-            writeln!(f, "{virtual_ips} is nowhere yet; listening since {since}: {}", router.reason)?
-        }
-        _ => writeln!(f, "{virtual_ips}: not taking part since {since}: {}", router.reason)?,
-    }
+    let place = match (router.state, router.holder) {
+        ("Active", _) => format!("is HERE since {since}: {}", router.reason),
+        (_, Some(holder)) => format!("is at {holder}; this node is Backup since {since}"),
+        ("Backup", None) => format!("is nowhere yet; listening since {since}"),
+        _ => format!("has no router here since {since}: {}", router.reason),
+    };
+    writeln!(f, "{virtual_ips} {place}")?;
     write!(
         f,
         "  {}: VRRPv{} router {} on {} as {}, priority {}",

@@ -25,7 +25,7 @@ async fn outcome(readyz: (u16, &'static str)) -> Outcome {
 
 async fn reason_at(address: SocketAddr) -> String {
     match probe(address, anonymous(), TIMEOUT).await {
-        Outcome::NotReady(reason) => reason,
+        Outcome::Silent(reason) | Outcome::NotReady(reason) => reason,
         other => panic!("{other:?}"),
     }
 }
