@@ -14,8 +14,10 @@ mod tests;
 /// The outcome of a lab.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Whether every expectation was met.
+    /// Whether the scenario was played to its end and every expectation was met.
     pub passed: bool,
+    /// Whether the scenario was played to its end.
+    pub complete: bool,
     /// The scenario's name, if one was played.
     pub scenario: Option<String>,
     /// The phases that were played.
@@ -88,7 +90,7 @@ impl Judgement {
 }
 
 impl Verdict {
-    /// 0 when every expectation was met, else 1.
+    /// 0 when [`Self::passed`], else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         u8::from(!self.passed)
@@ -123,9 +125,12 @@ impl Verdict {
         for (failure, count) in &client.failures {
             let _ = writeln!(text, "  {count:>7} failed: {failure}");
         }
-        if !self.phases.is_empty() {
-            text.push_str(if self.passed { "PASSED\n" } else { "FAILED\n" });
-        }
+        text.push_str(match (&self.scenario, self.complete, self.passed) {
+            (None, ..) => "",
+            (_, false, _) => "FAILED: the scenario was not played to its end\n",
+            (_, true, true) => "PASSED\n",
+            (_, true, false) => "FAILED\n",
+        });
         text
     }
 }

@@ -104,7 +104,8 @@ impl Lab {
             let ordered = self.show()?;
             let late = duration.is_some_and(|duration| self.session.now() >= duration);
             if over || ordered || late || interrupt.is_asked() {
-                return Ok(self.session.verdict());
+                // A scenario that is still there was not played to its end.
+                return Ok(self.session.verdict(self.play.is_none()));
             }
         }
     }
@@ -120,10 +121,10 @@ impl Lab {
                 self.phase = Some(name);
             }
             Step::Judged(report) => self.heading(&report.findings())?,
-            // A screen stays until the user has seen enough.
             Step::Over => {
                 self.play = None;
                 self.phase = None;
+                // A screen stays until the user has seen enough.
                 return Ok(!matches!(self.show, Show::Screen(_)));
             }
         }

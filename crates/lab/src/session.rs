@@ -210,11 +210,12 @@ impl Session {
         text
     }
 
-    /// The outcome so far.
-    pub(crate) fn verdict(&self) -> Verdict {
+    /// The outcome so far; `complete` unless a scenario was left before its end.
+    pub(crate) fn verdict(&self, complete: bool) -> Verdict {
         let met = |phase: &PhaseReport| phase.judgements.iter().all(|judgement| judgement.met);
         Verdict {
-            passed: self.phases.iter().all(met),
+            passed: complete && self.phases.iter().all(met),
+            complete,
             scenario: self.scenario.clone(),
             phases: self.phases.clone(),
             client: self.client.figures(&self.measured()),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::connect_unspec;
 
 use crate::backend::{Backend, Usable};
 use crate::race::{Race, Verdict};
@@ -174,6 +175,12 @@ impl Connection {
         original_destination(&self.client)
     }
 
+    /// Sends the client an RST at once, without the work of a close.
+    pub(crate) fn reset_client(&self) {
+        // Fails only for a socket that has no client any more.
+        let _ = connect_unspec(&self.client);
+    }
+
     /// Makes the close that follows an RST on both sides.
     pub(crate) fn close_by_reset(&self) {
         close_by_reset(&self.client);
@@ -338,3 +345,6 @@ pub(crate) fn watch<'a>(
     let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET | more;
     how(&context.epoll, socket, key.event_data(side), flags)
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ pub(crate) enum AcceptError {
 }
 
 /// Clients that may wait to be accepted; the kernel takes less (`net.core.somaxconn`).
-const BACKLOG: i32 = 65_535;
+pub(crate) const BACKLOG: i32 = 65_535;
 
 impl Listener {
     /// Listens on `address`.

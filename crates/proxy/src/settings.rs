@@ -12,7 +12,7 @@ pub struct Settings {
     /// Addresses to listen on; port 0 takes a free one. `[::]` takes IPv4 as well, and falls back
     /// to `0.0.0.0` where the kernel has no IPv6.
     pub listen: Vec<SocketAddr>,
-    /// Threads that own connections, at least 1. Default: one per core.
+    /// Threads that own connections, at least 1. Default: one per core, at most 8.
     pub threads: usize,
     /// How long one backend may take to accept a connection. Default: 1 s.
     pub connect_timeout: Duration,
@@ -51,7 +51,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
-            threads: available_parallelism().map_or(1, usize::from),
+            threads: available_parallelism().map_or(1, usize::from).min(8),
             connect_timeout: Duration::from_secs(1),
             connect_beside: Duration::from_millis(250),
             hedge_after: Duration::from_secs(1),

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use crate::connection::{Connection, Context, Key, Outcome, Timer};
-use crate::listener::{AcceptError, Listener};
+use crate::listener::{AcceptError, BACKLOG, Listener};
 use crate::pipes::PipePool;
 use crate::shared::{Command, Mailbox, Shared, count};
 use crate::socket::close_by_reset;
@@ -101,7 +101,8 @@ impl Worker {
     pub(crate) fn run(mut self) {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
         while self.turn(&mut events).is_continue() {}
-        self.reset_where(|_| true);
+        let all = self.reset_clients(|_| true);
+        self.clear(all);
     }
 
     fn turn(&mut self, events: &mut Vec<Event>) -> ControlFlow<()> {
@@ -307,12 +308,13 @@ impl Worker {
                     self.context.timers.push(at, Timer::Ejection);
                 }
                 Command::Reset { destinations, answer } => {
-                    let count = self.reset_where(|connection| match &destinations {
+                    let slots = self.reset_clients(|connection| match &destinations {
                         Some(these) => came_by(connection, these),
                         None => true,
                     });
                     // Who asked may have given up waiting.
-                    let _ = answer.try_send(count);
+                    let _ = answer.try_send(slots.len());
+                    self.clear(slots);
                 }
                 Command::StopAccepting { answer } => {
                     self.stop_accepting();
@@ -328,8 +330,13 @@ impl Worker {
     fn stop_accepting(&mut self) {
         self.unwatch_listeners();
         for listener in std::mem::take(&mut self.listeners) {
-            while let Ok(client) = listener.accept() {
-                self.place(client);
+            // A bound, as they may come faster than they are served.
+            for _ in 0..BACKLOG {
+                match listener.accept() {
+                    Ok(client) => self.place(client),
+                    Err(AcceptError::ThisClient) => {}
+                    Err(_) => break,
+                }
             }
         }
     }
@@ -342,24 +349,28 @@ impl Worker {
             if self.context.shared.backends.is_usable(backend) {
                 continue;
             }
-            let reset = self.reset_where(|connection| connection.depends_on(backend));
-            if reset > 0 {
+            let slots = self.reset_clients(|connection| connection.depends_on(backend));
+            if !slots.is_empty() {
+                let reset = slots.len();
                 tracing::info!(%backend, reset, "connections to an ejected backend reset");
             }
+            self.clear(slots);
         }
     }
 
-    fn reset_where(&mut self, condition: impl Fn(&Connection) -> bool) -> usize {
-        let chosen = |(slot, connection): (usize, &Connection)| {
-            let chosen = condition(connection);
-            if chosen {
-                connection.close_by_reset();
-            }
-            chosen.then_some(slot)
-        };
-        let slots: Vec<usize> = self.connections.iter().filter_map(chosen).collect();
-        slots.iter().for_each(|&slot| self.remove(slot));
-        slots.len()
+    /// Resets the clients that meet the condition, and returns their slots. Nothing else is done
+    /// yet: all of them shall know before the first connection is cleared away.
+    fn reset_clients(&self, condition: impl Fn(&Connection) -> bool) -> Vec<usize> {
+        let chosen = self.connections.iter().filter(|(_, connection)| condition(connection));
+        chosen.inspect(|(_, connection)| connection.reset_client()).map(|(slot, _)| slot).collect()
+    }
+
+    /// Resets what is left of these connections.
+    fn clear(&mut self, slots: Vec<usize>) {
+        for slot in slots {
+            self.connections[slot].close_by_reset();
+            self.remove(slot);
+        }
     }
 }
 

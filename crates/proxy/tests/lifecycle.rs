@@ -170,6 +170,15 @@ fn the_last_handle_stops_the_proxy() {
 }
 
 #[test]
+fn clients_are_spread_over_the_threads() {
+    let handle = proxy(&[named(b'a').0]);
+    let _clients: Vec<_> = (0..40).map(|_| served(handle.listening()[0])).collect();
+    let open: Vec<_> = handle.stats().threads.iter().map(|thread| thread.open).collect();
+    assert_eq!(open.iter().sum::<usize>(), 40);
+    assert!(open.iter().all(|open| (8..=12).contains(open)), "{open:?}");
+}
+
+#[test]
 fn an_idle_proxy_is_alive() {
     let handle = proxy(&[]);
     thread::sleep(Duration::from_millis(600));

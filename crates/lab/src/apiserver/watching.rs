@@ -94,13 +94,15 @@ impl Progress {
                 return None;
             }
             let wake = tokio::select! {
+                // In this order: at its end a watch sends nothing more.
+                biased;
+                _ = self.watch.closing.wait_for(|closing| *closing) => Wake::End,
+                () = sleep_until(self.deadline) => Wake::End,
                 changed = self.watch.revisions.changed() => match changed {
                     Ok(()) => Wake::Revision,
                     Err(_) => Wake::End,
                 },
                 () = sleep_until(self.next_bookmark) => Wake::Bookmark,
-                () = sleep_until(self.deadline) => Wake::End,
-                _ = self.watch.closing.wait_for(|closing| *closing) => Wake::End,
             };
             match wake {
                 Wake::Revision => self.catch_up(),

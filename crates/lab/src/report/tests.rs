@@ -12,6 +12,7 @@ fn verdict() -> Verdict {
     ];
     Verdict {
         passed: false,
+        complete: true,
         scenario: Some("t".to_owned()),
         phases: vec![PhaseReport {
             name: "the holder dies".to_owned(),
@@ -65,4 +66,14 @@ fn json_for_programs() {
 #[test]
 fn a_line_of_the_timeline() {
     assert_eq!(verdict().timeline[0].to_string(), "  2.500001 controller-1      kill (scenario)");
+}
+
+#[test]
+fn a_scenario_left_before_its_end_has_failed() {
+    let left = Verdict { complete: false, phases: vec![], ..verdict() };
+    let summary = left.summary();
+    assert_eq!(summary.lines().last(), Some("FAILED: the scenario was not played to its end"));
+    let played = Verdict { passed: true, scenario: None, ..verdict() };
+    assert_eq!(played.exit_code(), 0);
+    assert_eq!(played.summary().lines().last(), Some("        3 failed: connect: refused"));
 }
