@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use vip::{Event, Vip};
 
@@ -16,6 +15,7 @@ use crate::events;
 use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::run_dir::{self, RunDir};
+use crate::signals::{Asked, Signals};
 use crate::status::View;
 
 /// Runs a control plane node until it is told to stop.
@@ -44,7 +44,7 @@ async fn serve(
     arguments: &cli::Controller,
     run_dir: &RunDir,
 ) -> Result<(), Error> {
-    let mut stop = Stop::listen()?;
+    let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
     let mut balancer = balancer.map(Prepared::start).transpose()?;
     let (vip, mut told) = start_vip(plan, balancer.as_ref())?;
@@ -60,15 +60,15 @@ async fn serve(
     });
 
     let mut node = Node { vip, readiness: Readiness::new(), state, plan };
-    let ended = node.watch(balancer.as_mut(), &mut told, &mut stop).await;
+    let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
     if ended.is_ok() {
-        node.hand_over(&mut told, &mut stop).await;
+        node.hand_over(&mut told, &mut signals).await;
     }
     drop(node);
     if let Some(balancer) = balancer {
         tokio::select! {
             () = balancer.stop() => {}
-            () = stop.next() => tracing::warn!("told to stop again: connections are cut"),
+            () = signals.stop() => tracing::warn!("told to stop again: connections are cut"),
         }
     }
     ended
@@ -101,7 +101,7 @@ impl Node<'_> {
         &mut self,
         mut balancer: Option<&mut Balancer>,
         told: &mut UnboundedReceiver<Event>,
-        stop: &mut Stop,
+        signals: &mut Signals,
     ) -> Result<(), Error> {
         let mut looks = tokio::time::interval(LOOK_EACH);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -113,7 +113,12 @@ impl Node<'_> {
                 }
             };
             tokio::select! {
-                () = stop.next() => return Ok(()),
+                asked = signals.next() => match asked {
+                    Asked::Stop => return Ok(()),
+                    Asked::Reload => tracing::warn!(
+                        "SIGHUP: the configuration is read at the start only; restart to apply it, the virtual IP is handed over"
+                    ),
+                },
                 Some(event) = told.recv() => {
                     events::log(&event);
                     if let Event::Ended(result) = event {
@@ -159,14 +164,14 @@ impl Node<'_> {
     }
 
     /// Make before break: goes on serving until the heir is there.
-    async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, stop: &mut Stop) {
+    async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, signals: &mut Signals) {
         self.state.leaving.store(true, Relaxed);
         let held = self.vip.status().instances.iter().any(|i| i.state == vrrp::State::Active);
         tracing::info!("leaving{}", if held { ", handing the virtual IP over" } else { "" });
         self.vip.hand_over(self.plan.patience);
         loop {
             tokio::select! {
-                () = stop.next() => return tracing::warn!("told to stop again: leaving at once"),
+                () = signals.stop() => return tracing::warn!("told to stop again: leaving at once"),
                 event = told.recv() => match event {
                     Some(Event::Ended(_)) | None => break,
                     Some(event) => events::log(&event),
@@ -200,26 +205,4 @@ fn start_vip(
         vip.set_peers(plan.peers.clone());
     }
     Ok((vip, told))
-}
-
-/// The signals that end the program.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Self, Error> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -15,6 +15,7 @@ mod plan;
 mod proxy_only;
 mod readiness;
 mod run_dir;
+mod signals;
 mod status;
 mod validate;
 

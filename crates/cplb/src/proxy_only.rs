@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cli;
 use crate::error::Error;
+use crate::signals::Signals;
 
 /// Runs the TCP load balancer alone until it is told to stop.
 pub(crate) fn run(arguments: &cli::Proxy) -> Result<(), Error> {
@@ -17,12 +16,7 @@ pub(crate) fn run(arguments: &cli::Proxy) -> Result<(), Error> {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        Signals::listen()?.stop().await;
         Ok::<_, Error>(())
     })?;
     proxy.stop_accepting();
