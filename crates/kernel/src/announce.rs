@@ -1,4 +1,5 @@
-//! Telling the link that an address now lives here: gratuitous ARP and unsolicited neighbour advertisements.
+//! Telling the link that an address now lives here: gratuitous ARP and unsolicited neighbour
+//! advertisements.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

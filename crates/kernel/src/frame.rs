@@ -27,7 +27,8 @@ const NOBODY: Mac = Mac([0; 6]);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
 const ARP_ETHERNET_IPV4: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
-/// Receivers discard neighbour discovery with any other hop limit, as it has crossed a router (RFC 4861 section 7.1).
+/// Receivers discard neighbour discovery with any other hop limit, as it has crossed a router (RFC
+/// 4861 section 7.1).
 const HOP_LIMIT: u8 = 255;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,22 +37,26 @@ enum Operation {
     Reply = 2,
 }
 
-/// An announcement as an ARP request for one's own address, which is what most switches and hosts heed (RFC 5227 section 3).
+/// An announcement as an ARP request for one's own address, which is what most switches and hosts
+/// heed (RFC 5227 section 3).
 pub(crate) fn gratuitous_arp_request(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     arp(Operation::Request, (mac, address), (BROADCAST, address))
 }
 
-/// An announcement as an unasked ARP reply, whose target hardware address is the sender's (RFC 5944 section 4.6).
+/// An announcement as an unasked ARP reply, whose target hardware address is the sender's (RFC 5944
+/// section 4.6).
 pub(crate) fn gratuitous_arp_reply(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     arp(Operation::Reply, (mac, address), (mac, address))
 }
 
-/// A question for an address that teaches nobody ours: the sender address is zero (RFC 5227 section 2.1.1).
+/// A question for an address that teaches nobody ours: the sender address is zero (RFC 5227 section
+/// 2.1.1).
 pub(crate) fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     arp(Operation::Request, (mac, Ipv4Addr::UNSPECIFIED), (NOBODY, address))
 }
 
-/// An unsolicited neighbour advertisement from `address` itself to all nodes (RFC 4861 section 7.2.6).
+/// An unsolicited neighbour advertisement from `address` itself to all nodes (RFC 4861 section
+/// 7.2.6).
 ///
 /// The Router flag is clear: a virtual address is nobody's gateway.
 pub(crate) fn neighbour_advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
@@ -62,14 +67,16 @@ pub(crate) fn neighbour_advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     icmpv6(mac, address, ALL_NODES, message)
 }
 
-/// A question for an address from the unspecified address, as in duplicate address detection (RFC 4862 section 5.4.2).
+/// A question for an address from the unspecified address, as in duplicate address detection (RFC
+/// 4862 section 5.4.2).
 pub(crate) fn neighbour_solicitation(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     let mut message = vec![NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
     message.extend(address.octets());
     icmpv6(mac, Ipv6Addr::UNSPECIFIED, solicited_node(address), message)
 }
 
-/// Who says to own which IPv4 address in an ARP frame, request or reply; `None` when the frame is something else.
+/// Who says to own which IPv4 address in an ARP frame, request or reply; `None` when the frame is
+/// something else.
 pub(crate) fn arp_sender(frame: &[u8]) -> Option<(Ipv4Addr, Mac)> {
     let (ethernet, arp) = frame.split_at_checked(NETWORK_HEADER)?;
     if ethernet[12..] != PROTOCOL_ARP.to_be_bytes() || !arp.starts_with(&ARP_ETHERNET_IPV4) {
@@ -80,7 +87,8 @@ pub(crate) fn arp_sender(frame: &[u8]) -> Option<(Ipv4Addr, Mac)> {
     Some((address.into(), Mac(mac)))
 }
 
-/// Who says to own which IPv6 address in a neighbour advertisement that is valid by RFC 4861 section 7.1.2.
+/// Who says to own which IPv6 address in a neighbour advertisement that is valid by RFC 4861
+/// section 7.1.2.
 pub(crate) fn advertised_neighbour(frame: &[u8]) -> Option<(Ipv6Addr, Mac)> {
     let (ethernet, packet) = frame.split_at_checked(NETWORK_HEADER)?;
     let (header, rest) = packet.split_at_checked(ICMPV6_HEADER - NETWORK_HEADER)?;

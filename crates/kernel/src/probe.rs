@@ -16,7 +16,8 @@ use crate::{Error, frame, sys};
 /// A whole frame of ARP or of a neighbour advertisement; longer ones are none.
 const FRAME_BUFFER: usize = 1514;
 
-/// A neighbour advertisement right after the IPv6 header: all other IPv6 traffic is refused in the kernel.
+/// A neighbour advertisement right after the IPv6 header: all other IPv6 traffic is refused in the
+/// kernel.
 const ONLY_NEIGHBOUR_ADVERTISEMENTS: [SockFilter; 6] = {
     const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
     const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -35,8 +36,8 @@ const ONLY_NEIGHBOUR_ADVERTISEMENTS: [SockFilter; 6] = {
 
 /// Asks one link who has an address and collects the answers. Meant to be short-lived.
 ///
-/// The questions carry no sender address, so nobody's cache changes: ARP probes (RFC 5227 section 2.1.1) and the solicitations of
-/// duplicate address detection (RFC 4862 section 5.4.2).
+/// The questions carry no sender address, so nobody's cache changes: ARP probes (RFC 5227 section
+/// 2.1.1) and the solicitations of duplicate address detection (RFC 4862 section 5.4.2).
 #[derive(Debug)]
 pub struct Probe {
     arp: Socket,
@@ -82,7 +83,8 @@ impl Probe {
         Ok(Self { arp, neighbour_discovery, either, mac, asked: BTreeSet::new() })
     }
 
-    /// Asks the link once for `address`; answers come within milliseconds, but a frame may be lost: ask again.
+    /// Asks the link once for `address`; answers come within milliseconds, but a frame may be lost:
+    /// ask again.
     ///
     /// # Errors
     /// What send(2) says, `NetworkDown` while the link is down.
@@ -97,7 +99,8 @@ impl Probe {
         Ok(())
     }
 
-    /// What has come in since: each claim of an address asked for, by any other hardware address, repeated as often as it was heard.
+    /// What has come in since: each claim of an address asked for, by any other hardware address,
+    /// repeated as often as it was heard.
     ///
     /// # Errors
     /// What recv(2) says, `NetworkDown` when the link went down.

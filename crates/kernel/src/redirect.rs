@@ -1,7 +1,8 @@
 //! The firewall rules that lead connections to a virtual address into the load balancer.
 //!
-//! Normally one nftables table of our own, which the kernel itself removes when the process ends however it ends; iptables where the
-//! kernel has no nftables. Both hooks are served: prerouting for other hosts, output for this host itself.
+//! Normally one nftables table of our own, which the kernel itself removes when the process ends
+//! however it ends; iptables where the kernel has no nftables. Both hooks are served: prerouting
+//! for other hosts, output for this host itself.
 
 mod error;
 mod iptables;
@@ -24,7 +25,8 @@ pub struct Rule {
     pub vip: IpAddr,
     /// The port clients connect to.
     pub port: u16,
-    /// The port the load balancer listens on, for all addresses: connections made on this host arrive at 127.0.0.1 or ::1.
+    /// The port the load balancer listens on, for all addresses: connections made on this host
+    /// arrive at 127.0.0.1 or ::1.
     pub to: u16,
 }
 
@@ -33,7 +35,8 @@ pub struct Rule {
 pub struct Count {
     /// The rule.
     pub rule: Rule,
-    /// New connections, from other hosts and from this one, since the rule was installed or replaced.
+    /// New connections, from other hosts and from this one, since the rule was installed or
+    /// replaced.
     pub connections: u64,
 }
 
@@ -54,11 +57,12 @@ enum Firewall {
 impl Redirect {
     /// Installs the rules in the network namespace of the calling thread, all of them or none.
     ///
-    /// `table` names the nftables table, [`TABLE`] for the controller; what an earlier run left under this name is replaced.
+    /// `table` names the nftables table, [`TABLE`] for the controller; what an earlier run left
+    /// under this name is replaced.
     ///
     /// # Errors
-    /// [`Error::OtherInstance`] when a living process owns the table, [`Error::NoFirewall`] when neither nftables nor iptables work,
-    /// else what the kernel or iptables refused.
+    /// [`Error::OtherInstance`] when a living process owns the table, [`Error::NoFirewall`] when
+    /// neither nftables nor iptables work, else what the kernel or iptables refused.
     pub fn install(table: &str, rules: &[Rule]) -> Result<Self, Error> {
         let firewall = match Nftables::install(table, rules) {
             Ok(nftables) => Firewall::Nftables(nftables),
@@ -72,10 +76,12 @@ impl Redirect {
         Ok(Self { firewall, rules: rules.to_vec() })
     }
 
-    /// Exchanges the rules for others: with nftables no connection meets a moment without rules. Counters start again.
+    /// Exchanges the rules for others: with nftables no connection meets a moment without rules.
+    /// Counters start again.
     ///
     /// # Errors
-    /// As [`Redirect::install`]; the old rules then stay.
+    /// As [`Redirect::install`]; with nftables the old rules then stay, with iptables none do until
+    /// [`Redirect::reinstall`].
     pub fn replace(&mut self, rules: &[Rule]) -> Result<(), Error> {
         match &mut self.firewall {
             Firewall::Nftables(nftables) => nftables.replace(&self.rules, rules)?,
@@ -107,7 +113,8 @@ impl Redirect {
         }
     }
 
-    /// How many connections each rule has redirected, in the order of the rules; empty with iptables.
+    /// How many connections each rule has redirected, in the order of the rules; empty with
+    /// iptables.
     ///
     /// # Errors
     /// When the firewall cannot be read.
@@ -155,10 +162,12 @@ impl Rule {
     }
 }
 
-/// Removes what a process that is gone left behind in the network namespace of the calling thread; says whether there was anything.
+/// Removes what a process that is gone left behind in the network namespace of the calling thread;
+/// says whether there was anything.
 ///
 /// # Errors
-/// [`Error::OtherInstance`] when a living process owns the table, else what the kernel or iptables refused.
+/// [`Error::OtherInstance`] when a living process owns the table, else what the kernel or iptables
+/// refused.
 pub fn remove_leftovers(table: &str) -> Result<bool, Error> {
     match nftables::remove_leftovers(table) {
         Err(Error::NftablesUnsupported { .. }) => iptables::remove_leftovers(table),

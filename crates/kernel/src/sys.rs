@@ -1,5 +1,5 @@
-//! The few socket calls that neither `socket2` nor `rustix` offers: link-layer addresses, and the control messages that carry an
-//! IPv6 datagram's own addresses and hop limit.
+//! The few socket calls that neither `socket2` nor `rustix` offers: link-layer addresses, and the
+//! control messages that carry an IPv6 datagram's own addresses and hop limit.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -17,7 +17,8 @@ const CONTROL_LENGTH: usize = 128;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_LENGTH]);
 
-/// One datagram of a raw IPv6 socket: how much was written into the buffer, and what its header said.
+/// One datagram of a raw IPv6 socket: how much was written into the buffer, and what its header
+/// said.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReceivedV6 {
     pub(crate) length: usize,
@@ -26,7 +27,8 @@ pub(crate) struct ReceivedV6 {
     pub(crate) hop_limit: u8,
 }
 
-/// The address that binds a packet socket to a link and an Ethernet protocol (host byte order; 0 receives nothing).
+/// The address that binds a packet socket to a link and an Ethernet protocol (host byte order; 0
+/// receives nothing).
 pub(crate) fn packet_address(link_index: u32, protocol: u16) -> SockAddr {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as libc::sa_family_t,
@@ -38,7 +40,8 @@ pub(crate) fn packet_address(link_index: u32, protocol: u16) -> SockAddr {
         sll_addr: [0; 8],
     };
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: `sockaddr_ll` is a plain C struct that begins with the address family, and view_as checks that it fits the storage.
+    // SAFETY: `sockaddr_ll` is a plain C struct that begins with the address family, and view_as
+    // checks that it fits the storage.
     unsafe { *storage.view_as::<libc::sockaddr_ll>() = address };
     // SAFETY: the storage holds an initialised address of exactly this length.
     unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
@@ -67,10 +70,12 @@ pub(crate) fn set_option(
     Ok(())
 }
 
-/// Receives one datagram of a raw IPv6 socket that has IPV6_RECVPKTINFO and IPV6_RECVHOPLIMIT set (RFC 3542 section 6).
+/// Receives one datagram of a raw IPv6 socket that has IPV6_RECVPKTINFO and IPV6_RECVHOPLIMIT set
+/// (RFC 3542 section 6).
 ///
 /// # Errors
-/// `WouldBlock` when there is none, `InvalidData` when the kernel left out a control message, else what recvmsg(2) says.
+/// `WouldBlock` when there is none, `InvalidData` when the kernel left out a control message, else
+/// what recvmsg(2) says.
 pub(crate) fn receive_v6(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<ReceivedV6> {
     let mut control = Control([0; CONTROL_LENGTH]);
     let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -90,7 +95,8 @@ pub(crate) fn receive_v6(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Resul
 
     let mut destination = None;
     let mut hop_limit = None;
-    // SAFETY: recvmsg filled `message`; the CMSG functions stay inside the control length it wrote back.
+    // SAFETY: recvmsg filled `message`; the CMSG functions stay inside the control length it wrote
+    // back.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !header.is_null() {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a whole header inside `control`.
@@ -98,7 +104,8 @@ pub(crate) fn receive_v6(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Resul
             unsafe { ((*header).cmsg_level, (*header).cmsg_type, libc::CMSG_DATA(header)) };
         match (level, kind) {
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                // SAFETY: a message of this type carries an in6_pktinfo; CMSG_DATA may be unaligned for it.
+                // SAFETY: a message of this type carries an in6_pktinfo; CMSG_DATA may be unaligned
+                // for it.
                 let info = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
                 destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
             }
@@ -126,7 +133,8 @@ pub(crate) fn receive_v6(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Resul
     })
 }
 
-/// Sends one datagram on an IPv6 socket from `source` out of the link `link_index` (IPV6_PKTINFO, RFC 3542 section 6.2).
+/// Sends one datagram on an IPv6 socket from `source` out of the link `link_index` (IPV6_PKTINFO,
+/// RFC 3542 section 6.2).
 pub(crate) fn send_v6(
     socket: BorrowedFd<'_>,
     link_index: u32,
@@ -152,8 +160,8 @@ pub(crate) fn send_v6(
     message.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: CMSG_SPACE only computes.
     message.msg_controllen = unsafe { libc::CMSG_SPACE(INFO_LENGTH) } as _;
-    // SAFETY: the control buffer has room for one header with an in6_pktinfo, so CMSG_FIRSTHDR is not null, and CMSG_DATA
-    // points at that many bytes, perhaps unaligned for the struct.
+    // SAFETY: the control buffer has room for one header with an in6_pktinfo, so CMSG_FIRSTHDR is
+    // not null, and CMSG_DATA points at that many bytes, perhaps unaligned for the struct.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         (*header).cmsg_level = libc::IPPROTO_IPV6;
@@ -161,7 +169,8 @@ pub(crate) fn send_v6(
         (*header).cmsg_len = libc::CMSG_LEN(INFO_LENGTH) as _;
         libc::CMSG_DATA(header).cast::<libc::in6_pktinfo>().write_unaligned(info);
     }
-    // SAFETY: every pointer in `message` is to a live local of the length given beside it; sendmsg does not write through them.
+    // SAFETY: every pointer in `message` is to a live local of the length given beside it; sendmsg
+    // does not write through them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
     if sent == -1 {
         return Err(io::Error::last_os_error());

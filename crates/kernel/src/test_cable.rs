@@ -11,7 +11,8 @@ use crate::netns::{
     Namespace, add_address, create_veth, disable_duplicate_address_detection, set_up,
 };
 
-/// Each end is called `eth0` and is up; its addresses are 10.9.0.1 and fd09::1 here, 10.9.0.2 and fd09::2 there.
+/// Each end is called `eth0` and is up; its addresses are 10.9.0.1 and fd09::1 here, 10.9.0.2 and
+/// fd09::2 there.
 pub(crate) struct Cable {
     pub(crate) here: Namespace,
     pub(crate) there: Namespace,
@@ -23,6 +24,8 @@ impl Cable {
         cable.here(|| create_veth("eth0", "eth0", &cable.there).expect("make a veth pair"));
         cable.here(|| up(&["10.9.0.1/24", "fd09::1/64"]));
         cable.there(|| up(&["10.9.0.2/24", "fd09::2/64"]));
+        cable.here(carries_traffic);
+        cable.there(carries_traffic);
         cable
     }
 
@@ -47,6 +50,13 @@ fn up(addresses: &[&str]) {
     for address in addresses {
         give(address);
     }
+}
+
+/// Waits until the kernel has noticed the carrier: until then it drops what is sent.
+fn carries_traffic() {
+    wait_for("the link to carry traffic", || {
+        run("ip", &["-oneline", "link", "show", "eth0"]).contains(" state UP ").then_some(())
+    });
 }
 
 /// Gives `eth0` one more address, with its prefix length.

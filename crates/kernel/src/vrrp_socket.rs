@@ -15,7 +15,8 @@ use crate::{Error, sys};
 pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// See [`GROUP_V4`].
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
-/// Bytes that hold the largest datagram [`VrrpSocket::receive`] can meet: the longest IPv4 header, or 255 IPv6 addresses.
+/// Bytes that hold the largest datagram [`VrrpSocket::receive`] can meet: the longest IPv4 header,
+/// or 255 IPv6 addresses.
 pub const LARGEST_DATAGRAM: usize = 60 + 8 + 255 * 16;
 
 const PROTOCOL_VRRP: u8 = 112;
@@ -25,7 +26,8 @@ const HOPS: u8 = 255;
 const TRAFFIC_CLASS: u8 = 0xc0;
 /// TC_PRIO_CONTROL of linux/pkt_sched.h: ahead of bulk traffic in our own queue.
 const PRIORITY_CONTROL: u32 = 7;
-/// Bytes asked for to outlast a stall of ours; the kernel cuts it to net.core.rmem_max, still hundreds of adverts.
+/// Bytes asked for to outlast a stall of ours; the kernel cuts it to net.core.rmem_max, still
+/// hundreds of adverts.
 const RECEIVE_BUFFER: usize = 1 << 20;
 const IPV4_HEADER: usize = 20;
 
@@ -65,8 +67,8 @@ pub struct OpenOptions {
 
 /// A non-blocking raw socket that sends and receives VRRP messages on one link.
 ///
-/// Messages pass unchanged, checksum included, in both directions and for both families: the kernel neither fills nor checks it, so
-/// that a wrong one can be reported.
+/// Messages pass unchanged, checksum included, in both directions and for both families: the kernel
+/// neither fills nor checks it, so that a wrong one can be reported.
 #[derive(Debug)]
 pub struct VrrpSocket {
     socket: Socket,
@@ -92,8 +94,8 @@ impl VrrpSocket {
     /// Opens the socket in the network namespace of the calling thread and joins the group.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] without CAP_NET_RAW; [`Error::System`] when the link is gone or a unicast source is not an address of
-    /// this host.
+    /// [`Error::NotPermitted`] without CAP_NET_RAW; [`Error::System`] when the link is gone or a
+    /// unicast source is not an address of this host.
     pub fn open(options: &OpenOptions) -> Result<Self, Error> {
         let purpose = || match options.mode {
             Mode::Multicast => format!("open a VRRP socket on {}", options.link_name),
@@ -127,7 +129,8 @@ impl VrrpSocket {
                 socket.set_multicast_hops_v6(u32::from(HOPS))?;
                 socket.set_tclass_v6(u32::from(TRAFFIC_CLASS))?;
                 socket.set_multicast_loop_v6(false)?;
-                // Linux before 4.20 does not know it; a message to a strange group is then the caller's to drop.
+                // Linux before 4.20 does not know it; a message to a strange group is then the
+                // caller's to drop.
                 socket.set_multicast_all_v6(false).ok();
                 socket.set_multicast_if_v6(options.link_index)?;
                 socket.set_recv_hoplimit_v6(true)?;
@@ -145,8 +148,8 @@ impl VrrpSocket {
     /// Sends one VRRP message to the group or to a peer.
     ///
     /// # Errors
-    /// What sendto(2) says, `InvalidInput` when the addresses are not of the socket's family. The message is then lost; the socket
-    /// stays usable.
+    /// What sendto(2) says, `InvalidInput` when the addresses are not of the socket's family. The
+    /// message is then lost; the socket stays usable.
     pub fn send(&mut self, source: IpAddr, destination: IpAddr, message: &[u8]) -> io::Result<()> {
         match (self.options.family, source, destination) {
             (Family::V4, IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -225,10 +228,12 @@ impl VrrpSocket {
         }))
     }
 
-    /// Joins the group anew, which has the kernel report the membership to snooping switches again: for a link that was down.
+    /// Joins the group anew, which has the kernel report the membership to snooping switches again:
+    /// for a link that was down.
     ///
     /// # Errors
-    /// [`Error::System`] when the link is gone; one of the same name but another index needs a new socket.
+    /// [`Error::System`] when the link is gone; one of the same name but another index needs a new
+    /// socket.
     pub fn rejoin(&self) -> Result<(), Error> {
         if self.options.mode != Mode::Multicast {
             return Ok(());
@@ -276,8 +281,8 @@ impl AsFd for VrrpSocket {
     }
 }
 
-/// The IPv4 header of a VRRP packet with `payload_length` bytes after it, checksum included, as keepalived writes it: no options, may be
-/// fragmented, TTL 255, internetwork control.
+/// The IPv4 header of a VRRP packet with `payload_length` bytes after it, checksum included, as
+/// keepalived writes it: no options, may be fragmented, TTL 255, internetwork control.
 pub fn ipv4_header(
     source: Ipv4Addr,
     destination: Ipv4Addr,

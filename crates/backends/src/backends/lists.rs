@@ -104,6 +104,10 @@ impl Lists {
         let mut all = self.all();
         if let Some(listed) = self.listed() {
             all.retain(|it, _| listed.contains(it) || self.departed.contains_key(it));
+        } else if all.keys().any(|it| !it.ip().is_loopback()) {
+            // On loopback is this machine's own apiserver, which by its real address is one of the
+            // others: it would get two shares.
+            all.retain(|it, _| !it.ip().is_loopback());
         }
         all
     }

@@ -48,7 +48,6 @@ async fn everything_known_beforehand_is_usable_from_the_first_instant() {
     cache::write(&cache, &[address("10.255.255.3:6443")].into()).unwrap();
     let settings = Settings {
         static_servers: vec![address("10.255.255.2:6443")],
-        local: Some(address("127.0.0.1:1")),
         cache: Some(cache),
         ..settings(&cluster, address("10.255.255.1:6443"))
     };
@@ -56,7 +55,7 @@ async fn everything_known_beforehand_is_usable_from_the_first_instant() {
     let snapshot = backends.snapshots().borrow().clone();
     assert_eq!(
         snapshot.usable,
-        ["10.255.255.1:6443", "10.255.255.2:6443", "10.255.255.3:6443", "127.0.0.1:1"].map(address)
+        ["10.255.255.1:6443", "10.255.255.2:6443", "10.255.255.3:6443"].map(address)
     );
     assert!(snapshot.backends.iter().all(|it| it.health == Health::Unknown));
     assert!(matches!(snapshot.origin, Origin::Cache { .. }));

@@ -8,7 +8,8 @@ const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 0x63]);
 const VIP_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const VIP_V6: Ipv6Addr = Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100);
 
-/// What the host at the other end believes after `announce`, having known the address under another hardware address before.
+/// What the host at the other end believes after `announce`, having known the address under another
+/// hardware address before.
 fn neighbour_after(vip: &str, announce: impl FnOnce(&Announcer) + Send) -> String {
     let cable = Cable::new();
     let stale = STRANGER.to_string();

@@ -6,7 +6,8 @@ const KEEPALIVED_ARP: &str = "ffffffffffff 368ca289bf94 0806 \
 /// `arping -A -I eth0 10.5.0.100` of iputils 20221126.
 const ARPING_REPLY: &str = "ffffffffffff 02000000000a 0806 \
      0001 0800 06 04 0002 02000000000a 0a050064 02000000000a 0a050064";
-/// `arping -D -I eth0 10.5.0.77` of iputils 20221126, but for the target hardware address, which RFC 5227 wants zero.
+/// `arping -D -I eth0 10.5.0.77` of iputils 20221126, but for the target hardware address, which
+/// RFC 5227 wants zero.
 const ARPING_PROBE: &str = "ffffffffffff 02000000000a 0806 \
      0001 0800 06 04 0001 02000000000a 00000000 000000000000 0a05004d";
 /// keepalived 2.2.7 that became Master of fd05::100.

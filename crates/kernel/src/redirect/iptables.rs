@@ -1,5 +1,5 @@
-//! The redirect by the programs of iptables, for kernels without nftables: chains of our own in the nat tables of both families, and
-//! a jump to each that stands before everybody else's rules.
+//! The redirect by the programs of iptables, for kernels without nftables: chains of our own in the
+//! nat tables of both families, and a jump to each that stands before everybody else's rules.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -13,7 +13,8 @@ const LOCK_SECONDS: &str = "5";
 /// The built-in chains of the nat table that new connections enter by.
 const ENTRANCES: [&str; 2] = ["PREROUTING", "OUTPUT"];
 
-/// The programs of each family: the one the administrator chose, then the one that needs no nftables in the kernel.
+/// The programs of each family: the one the administrator chose, then the one that needs no
+/// nftables in the kernel.
 const IPV4_PROGRAMS: [&str; 2] = ["iptables", "iptables-legacy"];
 const IPV6_PROGRAMS: [&str; 2] = ["ip6tables", "ip6tables-legacy"];
 
@@ -95,7 +96,8 @@ fn by_family(rules: &[Rule]) -> [([&'static str; 2], Vec<Rule>); 2] {
     [(IPV4_PROGRAMS, ipv4), (IPV6_PROGRAMS, ipv6)]
 }
 
-/// Input for `iptables-restore --noflush`, which applies it at once or not at all. Naming a chain creates or empties it.
+/// Input for `iptables-restore --noflush`, which applies it at once or not at all. Naming a chain
+/// creates or empties it.
 fn install_script(prefix: &str, rules: &[Rule], listing: &[String]) -> String {
     let mut script = String::from("*nat\n");
     for entrance in ENTRANCES {

@@ -15,7 +15,8 @@ use crate::netlink::{Message, Protocol, Socket};
 pub(super) struct Nftables {
     socket: Socket,
     table: String,
-    /// Whether the kernel removes the table when our socket closes (NFT_TABLE_F_OWNER); Linux before 5.12 does not know how.
+    /// Whether the kernel removes the table when our socket closes (NFT_TABLE_F_OWNER); Linux
+    /// before 5.12 does not know how.
     owned: bool,
 }
 
@@ -101,7 +102,8 @@ pub(super) fn remove_leftovers(table: &str) -> Result<bool, Error> {
     if remove(&mut socket, table)? {
         return Ok(true);
     }
-    // A kernel may know nftables but no nat in family inet. Listing does not tell; a table made and deleted in one batch does.
+    // A kernel may know nftables but no nat in family inet. Listing does not tell; a table made and
+    // deleted in one batch does.
     let mut messages = message::create_table(table, false);
     messages.push(message::delete_table(table));
     commit(&mut socket, messages, "try out nftables").map_err(unsupported)?;
@@ -144,7 +146,8 @@ fn open() -> Result<Socket, Error> {
     Socket::open(Protocol::Netfilter).map_err(unsupported)
 }
 
-/// Linux before 5.12 refuses the owner flag with EINVAL, later ones refuse what they do not know with EOPNOTSUPP.
+/// Linux before 5.12 refuses the owner flag with EINVAL, later ones refuse what they do not know
+/// with EOPNOTSUPP.
 fn is_unknown_flag(error: &KernelError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP))
 }

@@ -16,7 +16,8 @@ const V4: Rule = Rule { vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)), port: 644
 const V6: Rule =
     Rule { vip: IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100)), port: 6443, to: 6444 };
 
-/// What `nft list ruleset` shows for both rules, without the first line: it ends with the owner's name.
+/// What `nft list ruleset` shows for both rules, without the first line: it ends with the owner's
+/// name.
 const LISTING: &str = r#"
 	flags owner
 
@@ -48,7 +49,8 @@ fn ruleset() -> String {
     run("nft", &["list", "ruleset"])
 }
 
-/// A host that has both virtual addresses, an apiserver on 6443 and a load balancer on 6444, with a client at the other end.
+/// A host that has both virtual addresses, an apiserver on 6443 and a load balancer on 6444, with a
+/// client at the other end.
 fn host_with_vips() -> (Cable, Vec<TcpListener>) {
     let cable = Cable::new();
     let listeners = cable.here(|| {

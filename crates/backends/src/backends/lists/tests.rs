@@ -36,10 +36,17 @@ fn before_the_cluster_is_read_all_that_is_known_counts_but_virtual_addresses() {
     lists.add_server([address("10.0.0.100:6443"), address("10.0.0.1:6443")]);
     assert_eq!(
         current(&lists),
-        ["10.0.0.1:6443 [Static, Kubeconfig]", "10.0.0.2:6443 [Cache]", "127.0.0.1:6443 [Local]"]
+        ["10.0.0.1:6443 [Static, Kubeconfig]", "10.0.0.2:6443 [Cache]"],
+        "this machine's own apiserver is one of those"
     );
     assert_eq!(lists.origin(), Origin::Cache { age: Duration::from_secs(90) });
     assert!(lists.refused().is_empty(), "a kubeconfig may well name the virtual address");
+}
+
+#[test]
+fn where_nothing_else_is_known_the_apiserver_of_this_machine_counts() {
+    let settings = Settings { local: Some(address("127.0.0.1:6443")), ..Settings::default() };
+    assert_eq!(current(&Lists::new(settings, None)), ["127.0.0.1:6443 [Local]"]);
 }
 
 #[test]

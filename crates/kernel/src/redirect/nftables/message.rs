@@ -1,4 +1,5 @@
-//! nf_tables messages (linux/netfilter/nf_tables.h) to bytes and back: just the ones a redirect needs.
+//! nf_tables messages (linux/netfilter/nf_tables.h) to bytes and back: just the ones a redirect
+//! needs.
 //!
 //! All numbers in attributes are big endian.
 
@@ -9,7 +10,8 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use crate::netlink::{Message, Received, attributes};
 use crate::redirect::Rule;
 
-/// Before every other destination NAT, which sits at NF_IP_PRI_NAT_DST: the first NAT chain that decides is the only one.
+/// Before every other destination NAT, which sits at NF_IP_PRI_NAT_DST: the first NAT chain that
+/// decides is the only one.
 const PRIORITY: i32 = libc::NF_IP_PRI_NAT_DST - 10;
 
 /// `struct nfgenmsg`, before the attributes of every message.
@@ -183,7 +185,8 @@ fn create_chain(table: &str, chain: &Chain) -> Message {
     body.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE)
 }
 
-/// `ip daddr VIP tcp dport PORT counter redirect to :TO comment "cplb: ..."`, in the steps `nft --debug=netlink` shows for it.
+/// `ip daddr VIP tcp dport PORT counter redirect to :TO comment "cplb: ..."`, in the steps `nft
+/// --debug=netlink` shows for it.
 fn create_rule(table: &str, chain: &Chain, rule: &Rule) -> Message {
     // Offsets of the destination address in the IPv4 and the IPv6 header.
     let (protocol, offset, address) = match rule.vip {
