@@ -47,7 +47,7 @@ impl Prepared {
         let snapshots = backends.snapshots();
         let redirect = match self.plan.redirects.as_slice() {
             [] => None,
-            rules => Some(Redirect::install(redirect::TABLE, rules)?),
+            rules => Some(Redirect::install_by(self.plan.redirect_by, redirect::TABLE, rules)?),
         };
         let mut balancer = Balancer {
             proxy,

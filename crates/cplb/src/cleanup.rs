@@ -8,7 +8,10 @@ use crate::run_dir::RunDir;
 /// Removes what a daemon left in the kernel and says what that was.
 pub(crate) fn run(arguments: &cli::Cleanup) -> Result<(), Error> {
     let _lock = RunDir::take(&arguments.run_dir)?;
-    let removed = remove_leftovers()?;
+    let mut removed = remove_leftovers()?;
+    if redirect::remove_iptables_leftovers(redirect::TABLE)? {
+        removed.push("the iptables rules of cplb".into());
+    }
     if removed.is_empty() {
         println!("nothing of cplb is left in the kernel");
     }

@@ -103,7 +103,9 @@ impl Node<'_> {
         told: &mut UnboundedReceiver<Event>,
         signals: &mut Signals,
     ) -> Result<(), Error> {
-        let mut looks = tokio::time::interval(LOOK_EACH);
+        // The first one after a while: before, no apiserver can have answered.
+        let start = tokio::time::Instant::now() + LOOK_EACH;
+        let mut looks = tokio::time::interval_at(start, LOOK_EACH);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let changed = async {
@@ -148,7 +150,7 @@ impl Node<'_> {
             }
             None => true,
         };
-        if !self.readiness.look(good) {
+        if !self.readiness.look(good, self.holds()) {
             return;
         }
         let ready = self.readiness.is_ready();
@@ -163,10 +165,15 @@ impl Node<'_> {
         }
     }
 
+    /// Whether any of the virtual IPs is here.
+    fn holds(&self) -> bool {
+        self.vip.status().instances.iter().any(|i| i.state == vrrp::State::Active)
+    }
+
     /// Make before break: goes on serving until the heir is there.
     async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, signals: &mut Signals) {
         self.state.leaving.store(true, Relaxed);
-        let held = self.vip.status().instances.iter().any(|i| i.state == vrrp::State::Active);
+        let held = self.holds();
         tracing::info!("leaving{}", if held { ", handing the virtual IP over" } else { "" });
         self.vip.hand_over(self.plan.patience);
         loop {

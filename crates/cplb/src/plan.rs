@@ -7,7 +7,7 @@ use config::{ControlPlaneKind, ControlPlaneLoadBalancing, Interface, VrrpInstanc
 use kernel::address::VirtualAddress;
 use kernel::link::{self, Link, Mac, Selector};
 use kernel::netlink::{Protocol, Socket};
-use kernel::redirect::Rule;
+use kernel::redirect::{Method, Rule};
 
 use crate::cli::{Controller, VrrpEngine};
 use crate::error::Error;
@@ -32,6 +32,7 @@ pub(crate) struct BalancerPlan {
     pub(crate) backends: backends::Settings,
     /// Empty where the document wants no redirect.
     pub(crate) redirects: Vec<Rule>,
+    pub(crate) redirect_by: Method,
     pub(crate) drain: Duration,
 }
 
@@ -224,6 +225,11 @@ fn balancer(
             },
         },
         redirects,
+        redirect_by: match cplb.load_balancer.redirect {
+            config::Redirect::Auto | config::Redirect::None => Method::Auto,
+            config::Redirect::Nftables => Method::Nftables,
+            config::Redirect::Iptables => Method::Iptables,
+        },
         drain: cplb.load_balancer.drain_timeout,
     }
 }

@@ -40,6 +40,18 @@ pub struct Count {
     pub connections: u64,
 }
 
+/// Which firewall of the kernel holds the rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Method {
+    /// nftables, or iptables where the kernel has no nftables.
+    #[default]
+    Auto,
+    /// nftables alone.
+    Nftables,
+    /// iptables alone; its rules outlive a killed process until the next start.
+    Iptables,
+}
+
 /// Installed rules, removed when this is dropped.
 #[derive(Debug)]
 pub struct Redirect {
@@ -64,14 +76,26 @@ impl Redirect {
     /// [`Error::OtherInstance`] when a living process owns the table, [`Error::NoFirewall`] when
     /// neither nftables nor iptables work, else what the kernel or iptables refused.
     pub fn install(table: &str, rules: &[Rule]) -> Result<Self, Error> {
-        let firewall = match Nftables::install(table, rules) {
-            Ok(nftables) => Firewall::Nftables(nftables),
-            Err(Error::NftablesUnsupported { source }) => {
-                let iptables = Iptables::install(table, rules)
-                    .map_err(|iptables| Error::no_firewall(source, iptables))?;
-                Firewall::Iptables(iptables)
-            }
-            Err(error) => return Err(error),
+        Self::install_by(Method::Auto, table, rules)
+    }
+
+    /// As [`Redirect::install`], by a method of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Redirect::install`]; [`Error::NftablesUnsupported`] when that method alone was asked for.
+    pub fn install_by(method: Method, table: &str, rules: &[Rule]) -> Result<Self, Error> {
+        let firewall = match method {
+            Method::Iptables => Firewall::Iptables(Iptables::install(table, rules)?),
+            Method::Nftables => Firewall::Nftables(Nftables::install(table, rules)?),
+            Method::Auto => match Nftables::install(table, rules) {
+                Ok(nftables) => Firewall::Nftables(nftables),
+                Err(Error::NftablesUnsupported { source }) => {
+                    let iptables = Iptables::install(table, rules)
+                        .map_err(|iptables| Error::no_firewall(source, iptables))?;
+                    Firewall::Iptables(iptables)
+                }
+                Err(error) => return Err(error),
+            },
         };
         Ok(Self { firewall, rules: rules.to_vec() })
     }
@@ -173,6 +197,15 @@ pub fn remove_leftovers(table: &str) -> Result<bool, Error> {
         Err(Error::NftablesUnsupported { .. }) => iptables::remove_leftovers(table),
         outcome => outcome,
     }
+}
+
+/// As [`remove_leftovers`], for rules of iptables on a kernel that has nftables: [`Method::Iptables`]
+/// makes such. Asking for them may load the kernel's iptables modules.
+///
+/// # Errors
+/// What iptables refused.
+pub fn remove_iptables_leftovers(table: &str) -> Result<bool, Error> {
+    iptables::remove_leftovers(table)
 }
 
 #[cfg(test)]
