@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::kubeconfig::{self, Credentials};
 
 /// Where apiservers are to be found and how they are checked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The kubeconfig by which the `kubernetes` endpoints are read. Without it there is no
     /// discovery: static servers, cache and `local` are all there is.

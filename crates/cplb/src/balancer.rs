@@ -3,8 +3,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use backends::{Backends, Checked, Failure, Health, Reporter, Snapshot};
-use kernel::redirect::{self, Redirect};
+use kernel::redirect::{self, Redirect, Rule};
 use proxy::{EvidenceKind, Proxy};
 use tokio::sync::watch;
 
@@ -21,12 +22,30 @@ pub(crate) struct Prepared {
 /// The running load balancer: discovery feeds the proxy, the proxy's experience feeds the checks,
 /// and the firewall leads connections to the virtual addresses into it.
 pub(crate) struct Balancer {
-    proxy: proxy::Handle,
+    plan: BalancerPlan,
     backends: Backends,
+    reporter: Arc<ArcSwap<Reporter>>,
     redirect: Option<Redirect>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     usable: BTreeSet<SocketAddr>,
-    drain: Duration,
+    parts: Arc<ArcSwap<Parts>>,
+}
+
+/// What others look at, without waiting for the balancer.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) proxy: proxy::Handle,
+    /// Proxies that a reload replaced, until their last connection has ended.
+    pub(crate) draining: Vec<proxy::Handle>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) redirects: Vec<Rule>,
+}
+
+/// A change of the running balancer, with everything checked and bound.
+pub(crate) struct Change {
+    plan: BalancerPlan,
+    backends: Option<Checked>,
+    proxy: Option<Proxy>,
 }
 
 /// A proxy thread turns at least four times a second; so much later it hangs.
@@ -43,19 +62,27 @@ impl Prepared {
     pub(crate) fn start(self) -> Result<Balancer, Error> {
         let proxy = self.proxy.start()?;
         let backends = backends::spawn(self.checked);
-        pass_on_evidence(&proxy, backends.reporter());
-        let snapshots = backends.snapshots();
+        let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
+        pass_on_evidence(&proxy, Arc::clone(&reporter));
         let redirect = match self.plan.redirects.as_slice() {
             [] => None,
             rules => Some(Redirect::install_by(self.plan.redirect_by, redirect::TABLE, rules)?),
         };
-        let mut balancer = Balancer {
+        let snapshots = backends.snapshots();
+        let parts = Parts {
             proxy,
+            draining: Vec::new(),
+            snapshots: snapshots.clone(),
+            redirects: self.plan.redirects.clone(),
+        };
+        let mut balancer = Balancer {
+            plan: self.plan,
             backends,
+            reporter,
             redirect,
             snapshots,
             usable: BTreeSet::new(),
-            drain: self.plan.drain,
+            parts: Arc::new(ArcSwap::from_pointee(parts)),
         };
         balancer.follow();
         Ok(balancer)
@@ -75,10 +102,11 @@ impl Balancer {
     pub(crate) fn follow(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         let usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
-        self.proxy.set_backends(snapshot.usable.clone());
+        let parts = self.parts.load();
+        parts.proxy.set_backends(snapshot.usable.clone());
         for gone in self.usable.difference(&usable) {
             if snapshot.backends.iter().any(|backend| backend.address == *gone && hangs(backend)) {
-                self.proxy.eject(*gone);
+                parts.proxies().for_each(|proxy| proxy.eject(*gone));
             }
         }
         self.usable = usable;
@@ -94,7 +122,7 @@ impl Balancer {
     /// Whether a connection to a virtual address would be served here.
     pub(crate) fn can_serve(&self) -> bool {
         let snapshot = self.snapshots.borrow();
-        self.proxy.alive(ALIVE_WITHIN)
+        self.parts.load().proxy.alive(ALIVE_WITHIN)
             && snapshot.backends.iter().any(|backend| backend.health == Health::Healthy)
     }
 
@@ -117,12 +145,63 @@ impl Balancer {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshots.clone()
+    /// What others look at.
+    pub(crate) fn parts(&self) -> Arc<ArcSwap<Parts>> {
+        Arc::clone(&self.parts)
     }
 
-    pub(crate) fn proxy(&self) -> proxy::Handle {
-        self.proxy.clone()
+    /// Checks and binds what a reload needs. Changes nothing yet.
+    pub(crate) fn prepare(&self, plan: BalancerPlan) -> Result<Change, Error> {
+        let BalancerPlan { proxy, backends, redirect_by, .. } = &plan;
+        if *redirect_by != self.plan.redirect_by {
+            return Err(Error::NeedsRestart("loadBalancer.redirect"));
+        }
+        let moved = proxy.listen != self.plan.proxy.listen;
+        if !moved && *proxy != self.plan.proxy {
+            return Err(Error::NeedsRestart("loadBalancer.maxConnections"));
+        }
+        let checked = (*backends != self.plan.backends).then(|| backends::check(backends));
+        Ok(Change {
+            backends: checked.transpose()?,
+            proxy: if moved { Some(Proxy::bind(proxy.clone())?) } else { None },
+            plan,
+        })
+    }
+
+    /// Carries a prepared change out. Open connections stay where they are.
+    pub(crate) fn apply(&mut self, change: Change) -> Result<(), Error> {
+        let Change { plan, backends, proxy } = change;
+        let mut parts = Parts::clone(&self.parts.load());
+        if let Some(proxy) = proxy {
+            let proxy = proxy.start()?;
+            proxy.set_backends(self.usable.iter().copied().collect());
+            pass_on_evidence(&proxy, Arc::clone(&self.reporter));
+            let old = std::mem::replace(&mut parts.proxy, proxy);
+            parts.draining.push(old);
+        }
+        if let Some(checked) = backends {
+            let backends = backends::spawn(checked);
+            self.reporter.store(Arc::new(backends.reporter()));
+            self.snapshots = backends.snapshots();
+            parts.snapshots = backends.snapshots();
+            tokio::spawn(std::mem::replace(&mut self.backends, backends).stop());
+        }
+        if plan.redirects != self.plan.redirects {
+            match (&mut self.redirect, plan.redirects.as_slice()) {
+                (_, []) => self.redirect = None,
+                (Some(redirect), rules) => redirect.replace(rules)?,
+                (None, rules) => {
+                    let by = plan.redirect_by;
+                    self.redirect = Some(Redirect::install_by(by, redirect::TABLE, rules)?);
+                }
+            }
+        }
+        parts.redirects.clone_from(&plan.redirects);
+        self.parts.store(Arc::new(parts));
+        self.plan = plan;
+        self.drain_replaced();
+        self.follow();
+        Ok(())
     }
 
     /// Ends it: no new connections, those open may finish until the deadline.
@@ -132,34 +211,55 @@ impl Balancer {
         {
             tracing::error!(%error, "cannot remove the firewall redirect");
         }
-        let (proxy, drain) = (self.proxy.clone(), self.drain);
-        let drained = tokio::task::spawn_blocking(move || {
-            proxy.stop_accepting();
-            let drained = proxy.drain(drain);
-            proxy.shutdown();
-            drained
-        });
-        if let Ok(drained) = drained.await {
-            tracing::info!(
-                finished = drained.finished,
-                reset = drained.reset,
-                "connections drained"
-            );
-        }
+        drain(self.parts.load().proxy.clone(), self.plan.drain).await;
         self.backends.stop().await;
+    }
+
+    /// Proxies that take no new connections any more end in their own time.
+    fn drain_replaced(&self) {
+        for proxy in self.parts.load().draining.clone() {
+            let (parts, limit) = (Arc::clone(&self.parts), self.plan.drain);
+            tokio::spawn(async move {
+                drain(proxy.clone(), limit).await;
+                parts.rcu(|parts| {
+                    let mut parts = Parts::clone(parts);
+                    parts.draining.retain(|it| it.listening() != proxy.listening());
+                    parts
+                });
+            });
+        }
     }
 }
 
-/// What is served on the virtual addresses, as the VRRP thread sees it.
-pub(crate) struct Served(pub(crate) proxy::Handle);
+impl Parts {
+    fn proxies(&self) -> impl Iterator<Item = &proxy::Handle> {
+        std::iter::once(&self.proxy).chain(&self.draining)
+    }
+}
+
+async fn drain(proxy: proxy::Handle, limit: Duration) {
+    let drained = tokio::task::spawn_blocking(move || {
+        let drained = proxy.drain(limit);
+        proxy.shutdown();
+        drained
+    });
+    if let Ok(drained) = drained.await {
+        tracing::info!(finished = drained.finished, reset = drained.reset, "connections drained");
+    }
+}
+
+/// What is served on the virtual addresses, as the VRRP threads see it.
+pub(crate) struct Served(pub(crate) Arc<ArcSwap<Parts>>);
 
 impl vip::Service for Served {
     fn alive(&self) -> bool {
-        self.0.alive(ALIVE_WITHIN)
+        self.0.load().proxy.alive(ALIVE_WITHIN)
     }
 
     fn released(&self, addresses: &[IpAddr]) {
-        self.0.reset_if(addresses);
+        for proxy in self.0.load().proxies() {
+            proxy.reset_if(addresses);
+        }
     }
 }
 
@@ -176,7 +276,7 @@ impl vip::Service for Unserved {
 
 /// On a thread of its own, since the proxy speaks over a channel of the standard library. It ends
 /// with the proxy.
-fn pass_on_evidence(proxy: &proxy::Handle, reporter: Reporter) {
+fn pass_on_evidence(proxy: &proxy::Handle, reporter: Arc<ArcSwap<Reporter>>) {
     let evidence = proxy.evidence();
     std::thread::spawn(move || {
         for met in evidence {
@@ -188,7 +288,7 @@ fn pass_on_evidence(proxy: &proxy::Handle, reporter: Reporter) {
                 EvidenceKind::ResetBeforeFirstByte => backends::Evidence::ResetBeforeFirstByte,
                 EvidenceKind::Answered => backends::Evidence::Answered,
             };
-            reporter.report(met.backend, kind);
+            reporter.load().report(met.backend, kind);
         }
     });
 }

@@ -23,13 +23,15 @@ pub(crate) fn run(arguments: &cli::Cleanup) -> Result<(), Error> {
 
 /// Removes everything marked as ours; what was there, in words.
 pub(crate) fn remove_leftovers() -> Result<Vec<String>, Error> {
-    let addresses = Addresses::open()?.release_ours()?;
-    let mut removed: Vec<String> = addresses
-        .iter()
-        .map(|found| format!("the virtual address {}", found.virtual_address()))
-        .collect();
+    let mut removed = Vec::new();
+    // First, since the kernel knows whether a living process owns the rules: then the addresses are
+    // that one's too, whatever its run directory.
     if redirect::remove_leftovers(redirect::TABLE)? {
         removed.push("the firewall rules of cplb".into());
     }
+    let addresses = Addresses::open()?.release_ours()?;
+    removed.extend(
+        addresses.iter().map(|found| format!("the virtual address {}", found.virtual_address())),
+    );
     Ok(removed)
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use vip::{Event, Vip};
+use vip::{Applied, Event, Vip};
 
 use crate::admin;
 use crate::balancer::{Balancer, Prepared, Served, Unserved};
@@ -32,14 +32,14 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
     let balancer = plan.balancer.clone().map(Prepared::new).transpose()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(&plan, balancer, arguments, &run_dir));
+    let outcome = runtime.block_on(serve(plan, balancer, arguments, &run_dir));
     // A blocked task, such as a name look-up, must not hold the exit up.
     runtime.shutdown_background();
     outcome
 }
 
 async fn serve(
-    plan: &Plan,
+    plan: Plan,
     balancer: Option<Prepared>,
     arguments: &cli::Controller,
     run_dir: &RunDir,
@@ -47,19 +47,17 @@ async fn serve(
     let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
     let mut balancer = balancer.map(Prepared::start).transpose()?;
-    let (vip, mut told) = start_vip(plan, balancer.as_ref())?;
+    let (vip, mut told) = start_vip(&plan, balancer.as_ref())?;
 
     let state = Arc::new(State::default());
     admin.serve(View {
         started: SystemTime::now(),
         vip: vip.status_source(),
-        proxy: balancer.as_ref().map(Balancer::proxy),
-        backends: balancer.as_ref().map(Balancer::snapshot),
-        redirects: plan.balancer.iter().flat_map(|b| b.redirects.clone()).collect(),
+        balancer: balancer.as_ref().map(Balancer::parts),
         state: Arc::clone(&state),
     });
 
-    let mut node = Node { vip, readiness: Readiness::new(), state, plan };
+    let mut node = Node { arguments, vip, readiness: Readiness::new(), state, plan };
     let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
     if ended.is_ok() {
         node.hand_over(&mut told, &mut signals).await;
@@ -83,10 +81,11 @@ pub(crate) struct State {
 
 /// The node as a whole: decides whether it is ready, and when to go.
 struct Node<'a> {
+    arguments: &'a cli::Controller,
     vip: Vip,
     readiness: Readiness,
     state: Arc<State>,
-    plan: &'a Plan,
+    plan: Plan,
 }
 
 const LOOK_EACH: Duration = Duration::from_secs(1);
@@ -117,9 +116,15 @@ impl Node<'_> {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => return Ok(()),
-                    Asked::Reload => tracing::warn!(
-                        "SIGHUP: the configuration is read at the start only; restart to apply it, the virtual IP is handed over"
-                    ),
+                    Asked::Reload => match self.reload(balancer.as_deref_mut()) {
+                        Ok(applied) => tracing::info!(
+                            added = ?applied.added,
+                            updated = ?applied.updated,
+                            removed = ?applied.removed,
+                            "configuration applied"
+                        ),
+                        Err(error) => tracing::error!("SIGHUP: {error}"),
+                    },
                 },
                 Some(event) = told.recv() => {
                     events::log(&event);
@@ -133,9 +138,32 @@ impl Node<'_> {
         }
     }
 
+    /// Brings about what the document says now. Whatever can be wrong shows before anything is
+    /// changed, and what is the same is not touched.
+    fn reload(&mut self, balancer: Option<&mut Balancer>) -> Result<Applied, Error> {
+        let settings = document::load(&self.arguments.config)?;
+        let plan = Plan::new(&settings, self.arguments)?;
+        let change = match (balancer, plan.balancer.clone()) {
+            (Some(balancer), Some(plan)) => Some((balancer.prepare(plan)?, balancer)),
+            (None, None) => None,
+            _ => return Err(Error::NeedsRestart("disableLoadBalancer")),
+        };
+        let applied = self.vip.apply(plan.virtual_routers.clone())?;
+        self.plan = plan;
+        if let Some((change, balancer)) = change {
+            balancer.apply(change)?;
+            self.name_peers(balancer);
+        }
+        Ok(applied)
+    }
+
     fn follow(&mut self, balancer: Option<&mut Balancer>) {
         let Some(balancer) = balancer else { return };
         balancer.follow();
+        self.name_peers(balancer);
+    }
+
+    fn name_peers(&self, balancer: &Balancer) {
         if let Some(mut peers) = balancer.control_plane() {
             peers.extend(&self.plan.peers);
             self.vip.set_peers(peers);
@@ -197,7 +225,7 @@ fn start_vip(
 ) -> Result<(Vip, UnboundedReceiver<Event>), Error> {
     let (sender, told) = mpsc::unbounded_channel();
     let service: Arc<dyn vip::Service> = match balancer {
-        Some(balancer) => Arc::new(Served(balancer.proxy())),
+        Some(balancer) => Arc::new(Served(balancer.parts())),
         None => Arc::new(Unserved),
     };
     let settings = vip::Settings {

@@ -24,6 +24,11 @@ pub(crate) enum Error {
     /// The configuration asks for something that cannot be had here.
     #[error("{0}")]
     Unsupported(String),
+    /// A reload found something that only a restart can change.
+    #[error(
+        "{0} can only be changed by a restart, which hands the virtual IP over; nothing was changed"
+    )]
+    NeedsRestart(&'static str),
     /// The interface of an instance has no address to speak from.
     #[error(
         "interface {interface} has no {family} address to speak VRRP from: give it one, or set unicastSourceIP or another interface for {instance}"
@@ -108,12 +113,23 @@ const EX_CONFIG: u8 = 78;
 impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Unreadable { .. } => EX_DATAERR,
+            Self::Unreadable { .. }
+            | Self::Lab(
+                ::lab::Error::Scenario(_)
+                | ::lab::Error::NoSuchScenario { .. }
+                | ::lab::Error::NoSuchDocument { .. },
+            ) => EX_DATAERR,
             error if error.is_permission() => EX_NOPERM,
             Self::Invalid { .. }
             | Self::Unsupported(_)
             | Self::NoSource { .. }
-            | Self::Backends(_) => EX_CONFIG,
+            | Self::Backends(_)
+            | Self::Lab(
+                ::lab::Error::Config(_)
+                | ::lab::Error::NoVirtualAddress
+                | ::lab::Error::InterfaceByMac
+                | ::lab::Error::SubnetTooSmall { .. },
+            ) => EX_CONFIG,
             Self::Kernel(
                 kernel::Error::NoSuchLink { .. } | kernel::Error::NoDefaultRoute { .. },
             ) => EX_CONFIG,
@@ -131,6 +147,12 @@ impl Error {
         let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
         match self {
             Self::Kernel(kernel::Error::NotPermitted { .. })
+            | Self::Lab(::lab::Error::Kernel(
+                kernel::Error::NotPermitted { .. } | kernel::Error::NamespacesForbidden { .. },
+            ))
+            | Self::Redirect(kernel::redirect::Error::Kernel(kernel::Error::NotPermitted {
+                ..
+            }))
             | Self::Vip(
                 vip::Error::Kernel { source: kernel::Error::NotPermitted { .. }, .. }
                 | vip::Error::Monitor(kernel::Error::NotPermitted { .. }),

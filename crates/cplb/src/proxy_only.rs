@@ -19,7 +19,6 @@ pub(crate) fn run(arguments: &cli::Proxy) -> Result<(), Error> {
         Signals::listen()?.stop().await;
         Ok::<_, Error>(())
     })?;
-    proxy.stop_accepting();
     let drained = proxy.drain(Duration::from_secs(arguments.drain));
     tracing::info!(finished = drained.finished, reset = drained.reset, "connections drained");
     proxy.shutdown();

@@ -170,7 +170,6 @@ impl Handle {
     /// Closes the listeners; open connections go on. Clients that wait in the kernel's queue are
     /// still served.
     pub fn stop_accepting(&self) {
-        tracing::info!("no new connections from now on");
         self.ask(|answer| Command::StopAccepting { answer });
     }
 
@@ -184,9 +183,7 @@ impl Handle {
             sleep(DRAIN_POLL.min(end.saturating_duration_since(Instant::now())));
         }
         let reset = self.ask(|answer| Command::Reset { destinations: None, answer });
-        let drained = Drained { finished: begun.saturating_sub(reset), reset };
-        tracing::info!(drained.finished, drained.reset, "drained");
-        drained
+        Drained { finished: begun.saturating_sub(reset), reset }
     }
 
     /// Resets everything, ends the threads and waits for them.

@@ -79,6 +79,10 @@ impl Running {
         })
     }
 
+    pub(crate) const fn number(&self) -> usize {
+        self.number
+    }
+
     pub(crate) fn router(&mut self) -> &mut VirtualRouter {
         &mut self.router
     }
@@ -94,6 +98,24 @@ impl Running {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let claim = self.claim.next(&self.router);
         [self.router.next_deadline(), self.announcements.next(), claim].into_iter().flatten().min()
+    }
+
+    /// Takes other settings without leaving the state.
+    pub(crate) fn update(&mut self, now: Instant, to: Instance, keeper: &Keeper) {
+        let active = self.router.state() == State::Active;
+        let dropped = |held: &&VirtualAddress| !to.addresses.contains(held);
+        let gone: Vec<VirtualAddress> =
+            self.instance.addresses.iter().filter(dropped).copied().collect();
+        if active && !gone.is_empty() {
+            keeper.release(self.number, Holding { addresses: gone, ..self.holding() });
+        }
+        // The interface as it is now, which the settings may know less well.
+        let link = self.instance.link.clone();
+        self.router.reconfigure(now, to.router.clone());
+        self.instance = Instance { link, ..to };
+        if active {
+            self.hold(keeper);
+        }
     }
 
     pub(crate) fn receive(&mut self, now: Instant, tell: &dyn Fn(Event)) {

@@ -27,6 +27,22 @@ pub struct Instance {
     pub addresses: Vec<VirtualAddress>,
 }
 
+impl Instance {
+    /// Whether `other` can be had from this one without new sockets.
+    pub(crate) fn is_same_router(&self, other: &Self) -> bool {
+        let same = |router: &vrrp::Settings| {
+            (router.virtual_router_id, router.source, router.unicast_peers.is_empty())
+        };
+        self.link.index == other.link.index && same(&self.router) == same(&other.router)
+    }
+
+    /// Whether nothing that is set differs; the interface may be in another state.
+    pub(crate) fn is_set_as(&self, other: &Self) -> bool {
+        (&self.name, &self.router, &self.addresses)
+            == (&other.name, &other.router, &other.addresses)
+    }
+}
+
 impl Settings {
     /// Two seconds: the kernel counts whole ones, and one would leave no room for a hiccup.
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(2);

@@ -1,43 +1,19 @@
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kernel::monitor::{self, Monitor};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vrrp::Instant;
 
+use crate::handle::{Command, Commander};
 use crate::instance::{Machine, Running};
 use crate::keeper::Keeper;
 use crate::pulse::Pulse;
 use crate::{Error, Event, Service, Settings, Status, now};
-
-/// The virtual IPs of this node, served by a thread of their own.
-///
-/// Dropping it stops at once, with priority 0 and the addresses released.
-pub struct Vip {
-    commander: Commander,
-    status: Arc<ArcSwap<Status>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Gives the thread commands and wakes it up.
-struct Commander {
-    commands: Sender<Command>,
-    wake: Arc<OwnedFd>,
-}
-
-enum Command {
-    Ready(bool),
-    Peers(Vec<IpAddr>),
-    HandOver(Duration),
-    /// The keeper put the addresses of this instance on their interface.
-    Held(usize),
-    Stop,
-}
 
 /// How often the service is looked at, and the longest the thread ever sleeps.
 const LOOK_EACH: Duration = Duration::from_millis(500);
@@ -45,103 +21,8 @@ const LOOK_EACH: Duration = Duration::from_millis(500);
 /// Above everything ordinary, below the kernel's own real-time threads (which have 50).
 pub(crate) const REALTIME_PRIORITY: u8 = 40;
 
-impl Vip {
-    /// Opens all sockets, then starts the thread. Nothing is changed in the kernel when it fails,
-    /// nor before a router becomes Active.
-    pub fn start(
-        settings: Settings,
-        service: Arc<dyn Service>,
-        tell: Arc<dyn Fn(Event) + Send + Sync>,
-    ) -> Result<Self, Error> {
-        let start = now();
-        let Settings { instances, lifetime, realtime } = settings;
-        let numbered = instances.into_iter().enumerate();
-        let instances = numbered
-            .map(|(i, instance)| Running::open(i, instance, start))
-            .collect::<Result<_, _>>()?;
-        let (commands, receiver) = mpsc::channel();
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|errno| Error::Thread(errno.into()))?;
-        let wake = Arc::new(wake);
-        let status = Arc::new(ArcSwap::default());
-        let pulse = Arc::new(Pulse::default());
-        let held = Commander { commands: commands.clone(), wake: Arc::clone(&wake) };
-        let keeper = Keeper::start(
-            lifetime,
-            realtime,
-            Arc::clone(&pulse),
-            Arc::clone(&service),
-            Arc::clone(&tell),
-            move |number| held.give(Command::Held(number)),
-        )?;
-        let speaker = Speaker {
-            instances,
-            keeper,
-            monitor: Monitor::open().map_err(Error::Monitor)?,
-            pulse,
-            realtime,
-            service,
-            service_alive: true,
-            ready: true,
-            look: start,
-            commands: receiver,
-            wake: Arc::clone(&wake),
-            status: Arc::clone(&status),
-            tell,
-        };
-        speaker.publish();
-        let thread = std::thread::Builder::new()
-            .name("vrrp".into())
-            .spawn(move || speaker.run())
-            .map_err(Error::Thread)?;
-        Ok(Self { commander: Commander { commands, wake }, status, thread: Some(thread) })
-    }
-
-    /// Tells whether this node can serve, with all hysteresis already applied.
-    pub fn set_ready(&self, ready: bool) {
-        self.commander.give(Command::Ready(ready));
-    }
-
-    /// Names the other control plane nodes.
-    pub fn set_peers(&self, addresses: Vec<IpAddr>) {
-        self.commander.give(Command::Peers(addresses));
-    }
-
-    /// Starts the planned hand-over; [`Event::Ended`] tells when it is over, `patience` at most.
-    pub fn hand_over(&self, patience: Duration) {
-        self.commander.give(Command::HandOver(patience));
-    }
-
-    /// What it does at this moment.
-    pub fn status(&self) -> Arc<Status> {
-        self.status.load_full()
-    }
-
-    /// A way to the status that outlives this handle.
-    pub fn status_source(&self) -> Arc<ArcSwap<Status>> {
-        Arc::clone(&self.status)
-    }
-}
-
-impl Commander {
-    fn give(&self, command: Command) {
-        // A thread that has ended needs no commands.
-        if self.commands.send(command).is_ok() {
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-        }
-    }
-}
-
-impl Drop for Vip {
-    fn drop(&mut self) {
-        self.commander.give(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Speaker {
+/// The thread that speaks VRRP.
+pub(crate) struct Speaker {
     instances: Vec<Running>,
     keeper: Keeper,
     monitor: Monitor,
@@ -153,12 +34,55 @@ struct Speaker {
     look: Instant,
     commands: Receiver<Command>,
     wake: Arc<OwnedFd>,
+    /// What others were told: everybody is to leave, and the thread ends with the last one.
+    ending: bool,
+    peers: Option<Vec<IpAddr>>,
     status: Arc<ArcSwap<Status>>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl Speaker {
-    fn run(mut self) {
+    pub(crate) fn new(
+        instances: Vec<Running>,
+        settings: &Settings,
+        service: Arc<dyn Service>,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
+        commander: Commander,
+        (commands, wake): (Receiver<Command>, Arc<OwnedFd>),
+        status: Arc<ArcSwap<Status>>,
+    ) -> Result<Self, Error> {
+        let Settings { lifetime, realtime, .. } = *settings;
+        let pulse = Arc::new(Pulse::default());
+        let keeper = Keeper::start(
+            lifetime,
+            realtime,
+            Arc::clone(&pulse),
+            Arc::clone(&service),
+            Arc::clone(&tell),
+            move |number| commander.give(Command::Held(number)),
+        )?;
+        let speaker = Self {
+            instances,
+            keeper,
+            monitor: Monitor::open().map_err(Error::Monitor)?,
+            pulse,
+            realtime,
+            service,
+            service_alive: true,
+            ready: true,
+            look: now(),
+            commands,
+            wake,
+            ending: false,
+            peers: None,
+            status,
+            tell,
+        };
+        speaker.publish();
+        Ok(speaker)
+    }
+
+    pub(crate) fn run(mut self) {
         self.ask_for_realtime();
         let result = self.turn_until_over();
         // Also after an error nothing of ours may stay behind.
@@ -180,8 +104,11 @@ impl Speaker {
             // After a freeze the keeper must not see life before it was told what to let go.
             self.pulse.beat();
             self.publish();
-            if self.instances.iter().all(Running::is_over) {
+            if self.ending && self.instances.iter().all(Running::is_over) {
                 return Ok(());
+            }
+            if !self.ending {
+                self.instances.retain(|instance| !instance.is_over());
             }
             self.wait();
 
@@ -240,14 +167,37 @@ impl Speaker {
                     for instance in &mut self.instances {
                         instance.router().set_peers(peers.clone());
                     }
+                    self.peers = Some(peers);
+                }
+                Command::Add(mut instance) => {
+                    if let Some(peers) = &self.peers {
+                        instance.router().set_peers(peers.clone());
+                    }
+                    self.instances.push(*instance);
+                    self.pass_on_readiness(now);
+                }
+                Command::Update(number, to) => {
+                    let (keeper, instance) = (&self.keeper, find(&mut self.instances, number));
+                    if let Some(instance) = instance {
+                        instance.update(now, *to, keeper);
+                    }
+                }
+                Command::Remove(number) => {
+                    if let Some(instance) = find(&mut self.instances, number) {
+                        let router = instance.router();
+                        // What a hand-over takes with an heir that follows the RFC to the letter.
+                        let patience = router.settings().interval * 4 + Duration::from_secs(1);
+                        router.hand_over(now, patience);
+                    }
                 }
                 Command::HandOver(patience) => {
+                    self.ending = true;
                     for instance in &mut self.instances {
                         instance.router().hand_over(now, patience);
                     }
                 }
                 Command::Held(number) => {
-                    if let Some(instance) = self.instances.get_mut(number) {
+                    if let Some(instance) = find(&mut self.instances, number) {
                         instance.held(now);
                     }
                 }
@@ -328,4 +278,8 @@ impl Speaker {
             (self.tell)(Event::NotRealtime { error: error.to_string() });
         }
     }
+}
+
+fn find(instances: &mut [Running], number: usize) -> Option<&mut Running> {
+    instances.iter_mut().find(|instance| instance.number() == number)
 }

@@ -250,6 +250,17 @@ impl VirtualRouter {
         self.peers.tell(addresses.into_iter().filter(|a| *a != self.settings.source).collect());
     }
 
+    /// Takes other settings and keeps the state: an Active router advertises them at once, a Backup
+    /// goes on watching. Those that [`Settings::check`] refuses must not come here.
+    pub fn reconfigure(&mut self, now: Instant, settings: Settings) {
+        self.settings = settings;
+        match self.state {
+            State::Active => self.advertise(now),
+            State::Backup => self.timers.active_down = Some(now + self.down_interval()),
+            State::Initialize => {}
+        }
+    }
+
     /// Tells that the interface can or cannot carry packets.
     pub fn set_link(&mut self, now: Instant, up: bool) {
         if self.link_up == up {

@@ -7,20 +7,17 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use backends::Snapshot;
 use jiff::Timestamp;
-use kernel::redirect::Rule;
 use serde::Serialize;
-use tokio::sync::watch;
 use vrrp::State;
 
+use crate::balancer::Parts;
 use crate::controller;
 
 /// Ways to what the parts of the daemon know, none of which waits for them.
 pub(crate) struct View {
     pub(crate) started: SystemTime,
     pub(crate) vip: Arc<ArcSwap<vip::Status>>,
-    pub(crate) proxy: Option<proxy::Handle>,
-    pub(crate) backends: Option<watch::Receiver<Arc<Snapshot>>>,
-    pub(crate) redirects: Vec<Rule>,
+    pub(crate) balancer: Option<Arc<ArcSwap<Parts>>>,
     pub(crate) state: Arc<controller::State>,
 }
 
@@ -136,13 +133,13 @@ impl View {
     }
 
     fn load_balancer(&self) -> Option<LoadBalancer> {
-        let (proxy, snapshot) = (self.proxy.as_ref()?, self.backends.as_ref()?);
-        let stats = proxy.stats();
-        let snapshot = Snapshot::clone(&snapshot.borrow());
+        let parts = self.balancer.as_ref()?.load();
+        let stats = parts.proxy.stats();
+        let snapshot = Snapshot::clone(&parts.snapshots.borrow());
         let rejected = stats.rejected;
         Some(LoadBalancer {
             listen: stats.listeners.iter().map(|listener| listener.address).collect(),
-            redirects: self.redirects.iter().map(ToString::to_string).collect(),
+            redirects: parts.redirects.iter().map(ToString::to_string).collect(),
             open: stats.open,
             accepted: stats.listeners.iter().map(|listener| listener.accepted).sum(),
             rejected: rejected.no_backend + rejected.limit + rejected.descriptors,

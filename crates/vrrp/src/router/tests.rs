@@ -366,3 +366,18 @@ fn unicast_takes_packets_from_its_peers_only() {
     assert_eq!(from(PEER), Ok(()));
     assert_eq!(from(LOWER_PEER), Err(DropReason::NoPeer(ip(LOWER_PEER))));
 }
+
+#[test]
+fn other_settings_do_not_change_the_state() {
+    let mut router = active();
+    let lowered = Settings { priority: 150, addresses: vec![ip("10.0.0.101")], ..settings() };
+    router.reconfigure(at(3_500), lowered.clone());
+    assert_eq!(actions(&mut router), ["advertise 150"]);
+    assert_eq!((router.state(), router.next_deadline()), (State::Active, Some(at(4_500))));
+
+    let mut router = started();
+    router.reconfigure(at(1_000), lowered);
+    assert_eq!(actions(&mut router), [""; 0]);
+    // 3 x 1 s + (256 - 150) / 256 s, from now on.
+    assert_eq!(router.next_deadline(), Some(Instant::new(Duration::from_nanos(4_414_062_500))));
+}
