@@ -232,22 +232,20 @@ impl VirtualRouter {
         if self.ready == ready {
             return;
         }
-        let before = self.skew();
+        let before = self.own_wait();
         self.ready = ready;
-        match (self.state, self.timers.active_down) {
-            (State::Active, _) => self.advertise(now),
-            (State::Backup, Some(down)) => {
-                let deadline = (down - before) + self.skew();
-                self.timers.active_down = Some(deadline.max(now));
-            }
-            _ => {}
+        if self.state == State::Active {
+            self.advertise(now);
         }
+        self.adjust_down_timer(now, before);
     }
 
     /// Names the other control plane nodes, from configuration or from the cluster. An empty list
     /// says that there are none.
-    pub fn set_peers(&mut self, addresses: Vec<IpAddr>) {
+    pub fn set_peers(&mut self, now: Instant, addresses: Vec<IpAddr>) {
+        let before = self.own_wait();
         self.peers.tell(addresses.into_iter().filter(|a| *a != self.settings.source).collect());
+        self.adjust_down_timer(now, before);
     }
 
     /// Takes other settings and keeps the state: an Active router advertises them at once, a Backup
@@ -370,7 +368,7 @@ impl VirtualRouter {
         if theirs.priority == 0 {
             // RFC 9568 section 6.4.2, (345): wait for the skew only.
             self.active = Some(self.active_router_of(now, source, theirs));
-            self.timers.active_down = Some(now + self.skew() + self.share_of_skew());
+            self.timers.active_down = Some(now + self.own_wait());
             return;
         }
         if !self.settings.preempt || theirs.priority >= self.priority() {
@@ -388,7 +386,7 @@ impl VirtualRouter {
         active.priority = theirs.priority;
         active.heard = now;
         if lowered {
-            let soon = now + self.skew() + self.share_of_skew();
+            let soon = now + self.own_wait();
             let down = self.timers.active_down.map_or(soon, |down| down.min(soon));
             self.timers.active_down = Some(down);
         }
@@ -526,7 +524,7 @@ impl VirtualRouter {
 
     /// Three intervals of the Active router and the skew, plus our share by rank.
     fn down_interval(&self) -> Duration {
-        self.active_interval() * DOWN_INTERVALS + self.skew() + self.share_of_skew()
+        self.active_interval() * DOWN_INTERVALS + self.own_wait()
     }
 
     fn active_interval(&self) -> Duration {
@@ -544,6 +542,18 @@ impl VirtualRouter {
             Version::V3 => self.active_interval(),
         };
         unit * (256 - u32::from(self.priority())) / 256
+    }
+
+    /// What this router waits beyond the Active router's intervals.
+    fn own_wait(&self) -> Duration {
+        self.skew() + self.share_of_skew()
+    }
+
+    /// Readiness or rank changed while the down timer runs.
+    fn adjust_down_timer(&mut self, now: Instant, before: Duration) {
+        if let Some(down) = self.timers.active_down {
+            self.timers.active_down = Some((down - before + self.own_wait()).max(now));
+        }
     }
 
     fn share_of_skew(&self) -> Duration {

@@ -45,7 +45,7 @@ impl Lan {
                 addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))],
             };
             let mut router = VirtualRouter::new(settings, now);
-            router.set_peers((0..count).map(address).collect());
+            router.set_peers(now, (0..count).map(address).collect());
             router.start(now);
             router
         });

@@ -135,7 +135,12 @@ fn priority_zero_shortens_the_wait_to_the_skew() {
 #[test]
 fn equal_heirs_wait_by_rank_and_the_dead_one_does_not_count() {
     let mut router = started();
-    router.set_peers(vec![ip(LOWER_PEER), ip(SELF), ip(PEER), ip("10.0.0.14")]);
+    router.set_peers(at(0), vec![ip(LOWER_PEER), ip(SELF), ip(PEER), ip("10.0.0.14")]);
+    // As long as nobody is Active two come before us: half of the skew.
+    assert_eq!(
+        router.next_deadline(),
+        Some(Instant::new(Duration::from_nanos(3_218_750_000 + 109_375_000)))
+    );
     // The Active router is 10.0.0.14: only 10.0.0.13 comes before us, a quarter of the skew.
     hear(&mut router, at(0), "10.0.0.14", advertisement(200)).unwrap();
     assert_eq!(
@@ -221,7 +226,7 @@ fn an_active_router_answers_a_lower_one_with_an_advertisement() {
 #[test]
 fn handing_over_serves_on_until_the_heir_is_heard() {
     let mut router = active();
-    router.set_peers(vec![ip(LOWER_PEER)]);
+    router.set_peers(at(0), vec![ip(LOWER_PEER)]);
     router.hand_over(at(4_000), Duration::from_secs(4));
     assert_eq!(actions(&mut router), ["advertise 1"]);
     assert_eq!(router.state(), State::Active);
@@ -234,7 +239,7 @@ fn handing_over_serves_on_until_the_heir_is_heard() {
 #[test]
 fn without_an_heir_it_leaves_with_priority_zero_at_the_deadline() {
     let mut router = active();
-    router.set_peers(vec![ip(LOWER_PEER)]);
+    router.set_peers(at(0), vec![ip(LOWER_PEER)]);
     router.hand_over(at(4_000), Duration::from_secs(2));
     router.handle_timeout(at(5_000));
     router.handle_timeout(at(6_000));
@@ -253,7 +258,7 @@ fn without_an_heir_it_leaves_with_priority_zero_at_the_deadline() {
 #[test]
 fn alone_it_does_not_wait_for_an_heir() {
     let mut router = active();
-    router.set_peers(vec![ip(SELF)]);
+    router.set_peers(at(0), vec![ip(SELF)]);
     router.hand_over(at(4_000), Duration::from_secs(2));
     assert_eq!(actions(&mut router), ["advertise 0", "release", "Active -> Initialize: stopped"]);
 }
