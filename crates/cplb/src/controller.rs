@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use kernel::address_label::AddressLabels;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use vip::{Applied, Event, Vip};
 
@@ -47,6 +48,9 @@ async fn serve(
     let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
     let mut balancer = balancer.map(Prepared::start).transpose()?;
+    // Before the addresses, which must not be chosen as a source for a moment either.
+    let mut labels = AddressLabels::open()?;
+    labels.apply(&plan.address_labels)?;
     let (vip, mut told) = start_vip(&plan, balancer.as_ref())?;
 
     let state = Arc::new(State::default());
@@ -57,7 +61,7 @@ async fn serve(
         state: Arc::clone(&state),
     });
 
-    let mut node = Node { arguments, vip, readiness: Readiness::new(), state, plan };
+    let mut node = Node { arguments, vip, labels, readiness: Readiness::new(), state, plan };
     let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
     if ended.is_ok() {
         node.hand_over(&mut told, &mut signals).await;
@@ -83,6 +87,7 @@ pub(crate) struct State {
 struct Node<'a> {
     arguments: &'a cli::Controller,
     vip: Vip,
+    labels: AddressLabels,
     readiness: Readiness,
     state: Arc<State>,
     plan: Plan,
@@ -149,6 +154,7 @@ impl Node<'_> {
             _ => return Err(Error::NeedsRestart("disableLoadBalancer")),
         };
         let applied = self.vip.apply(plan.virtual_routers.clone())?;
+        self.labels.apply(&plan.address_labels)?;
         self.plan = plan;
         if let Some((change, balancer)) = change {
             balancer.apply(change)?;

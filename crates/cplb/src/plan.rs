@@ -1,5 +1,6 @@
 //! From a checked document and this machine to what is wanted here.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::error::Error;
 pub(crate) struct Plan {
     /// The virtual routers, one per family of each instance.
     pub(crate) virtual_routers: Vec<vip::Instance>,
+    /// Keep virtual IPv6 addresses from being source addresses.
+    pub(crate) address_labels: BTreeMap<Ipv6Addr, u32>,
     /// Other control plane nodes that the document names.
     pub(crate) peers: Vec<IpAddr>,
     /// How long a hand-over waits for an heir.
@@ -64,6 +67,7 @@ impl Plan {
         let slowest = cplb.vrrp_instances.iter().map(|i| i.advert_interval).max();
         Ok(Self {
             virtual_routers,
+            address_labels: address_labels(cplb),
             peers: cplb.vrrp_instances.iter().flat_map(|i| i.unicast_peers.clone()).collect(),
             // A heir that follows the RFC to the letter waits for its down interval.
             patience: slowest.unwrap_or_default() * 4 + Duration::from_secs(1),
@@ -102,6 +106,17 @@ fn wanted<'a>(
         ));
     }
     Ok(cplb)
+}
+
+fn address_labels(cplb: &ControlPlaneLoadBalancing) -> BTreeMap<Ipv6Addr, u32> {
+    let labels = cplb.vrrp_instances.iter().flat_map(|instance| {
+        instance.virtual_ips.iter().map(|cidr| (cidr.address, instance.address_label))
+    });
+    let of_ipv6 = |(address, label)| match address {
+        IpAddr::V6(address) => Some((address, label)),
+        IpAddr::V4(_) => None,
+    };
+    labels.filter_map(of_ipv6).collect()
 }
 
 fn selector(interface: &Interface) -> Selector {

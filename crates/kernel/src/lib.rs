@@ -1,6 +1,7 @@
 //! Everything that asks the Linux kernel for something: addresses, firewall redirect, VRRP sockets, announcements, namespaces.
 
 pub mod address;
+pub mod address_label;
 pub mod announce;
 pub mod error;
 mod frame;
