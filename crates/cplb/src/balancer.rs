@@ -12,10 +12,12 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::plan::BalancerPlan;
 
-/// The load balancer with everything checked and bound, but nothing running or changed yet.
+/// The load balancer with everything checked and bound, but nothing running or redirected yet.
 pub(crate) struct Prepared {
     plan: BalancerPlan,
     checked: Checked,
+    /// Without rules.
+    redirect: Option<Redirect>,
     proxy: Proxy,
 }
 
@@ -54,20 +56,27 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 impl Prepared {
     pub(crate) fn new(plan: BalancerPlan) -> Result<Self, Error> {
         let checked = backends::check(&plan.backends)?;
+        // The kernel closes a dead process's descriptors last opened first. The one that owns the
+        // redirect has to outlive the listener's: the resets of connections not accepted yet find
+        // their way back by it, without it their clients wait for ever.
+        let redirect = match plan.redirects.as_slice() {
+            [] => None,
+            _ => Some(Redirect::install_by(plan.redirect_by, redirect::TABLE, &[])?),
+        };
         let proxy = Proxy::bind(plan.proxy.clone())?;
-        Ok(Self { plan, checked, proxy })
+        Ok(Self { plan, checked, redirect, proxy })
     }
 
-    /// Starts it, on the current tokio runtime. The redirect comes last: it must find a listener.
+    /// Starts it, on the current tokio runtime. The rules come last: they must find a listener.
     pub(crate) fn start(self) -> Result<Balancer, Error> {
         let proxy = self.proxy.start()?;
         let backends = backends::spawn(self.checked);
         let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
         pass_on_evidence(&proxy, Arc::clone(&reporter));
-        let redirect = match self.plan.redirects.as_slice() {
-            [] => None,
-            rules => Some(Redirect::install_by(self.plan.redirect_by, redirect::TABLE, rules)?),
-        };
+        let mut redirect = self.redirect;
+        if let Some(redirect) = &mut redirect {
+            redirect.replace(&self.plan.redirects)?;
+        }
         let snapshots = backends.snapshots();
         let parts = Parts {
             proxy,

@@ -9,6 +9,7 @@ use kernel::address::VirtualAddress;
 use kernel::link::{self, Link, Mac, Selector};
 use kernel::netlink::{Protocol, Socket};
 use kernel::redirect::{Method, Rule};
+use vrrp::{Checksum, ChecksumChoice};
 
 use crate::cli::{Controller, VrrpEngine};
 use crate::error::Error;
@@ -180,13 +181,16 @@ fn virtual_router(
         priority: instance.priority,
         interval: instance.advert_interval,
         preempt: instance.preempt,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
         authentication: match version {
             vrrp::Version::V2 => vrrp::Authentication::password(&instance.auth_pass),
             vrrp::Version::V3 => vrrp::Authentication::None,
         },
         checksum: match instance.checksum {
-            config::Checksum::Auto | config::Checksum::Keepalived => vrrp::Checksum::PseudoHeader,
-            config::Checksum::Rfc9568 => vrrp::Checksum::MessageOnly,
+            config::Checksum::Auto => ChecksumChoice::Auto,
+            config::Checksum::Keepalived => ChecksumChoice::Fixed(Checksum::PseudoHeader),
+            config::Checksum::Rfc9568 => ChecksumChoice::Fixed(Checksum::MessageOnly),
         },
         source,
         unicast_peers: instance.unicast_peers.iter().copied().filter(of_family).collect(),

@@ -79,6 +79,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The cluster's document cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    NoSuchDocument {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+
     /// The cluster's document has errors.
     #[error("the configuration has errors:\n{0}")]
     Config(String),
@@ -104,6 +113,19 @@ pub enum Error {
         subnet: String,
         /// How many controllers were asked for.
         nodes: usize,
+    },
+
+    /// The scenario is neither built in nor a file that can be read.
+    #[error(
+        "cannot read the scenario {name}: {source}; name a file, or {built_in}, which are built in"
+    )]
+    NoSuchScenario {
+        /// The name or file asked for.
+        name: String,
+        /// The names of those that are there always.
+        built_in: String,
+        /// What the system answered.
+        source: io::Error,
     },
 
     /// The scenario is not understood.

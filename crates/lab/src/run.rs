@@ -174,14 +174,19 @@ fn scenario(options: &Options) -> Result<Option<Scenario>, Error> {
     if let Some(scenario) = Scenario::built_in(&name) {
         return Ok(Some(scenario?));
     }
-    let text = fs::read_to_string(&name).map_err(|source| Error::file(&name, source))?;
+    let text = fs::read_to_string(&name).map_err(|source| Error::NoSuchScenario {
+        name: name.clone(),
+        built_in: BUILT_IN.map(|(name, _)| name).join(" or "),
+        source,
+    })?;
     Ok(Some(scenario::parse(&name, &text)?))
 }
 
 fn plan(options: &Options) -> Result<Plan, Error> {
     let (name, document) = match &options.config {
         Some(path) => {
-            let text = fs::read_to_string(path).map_err(|source| Error::file(path, source))?;
+            let text = fs::read_to_string(path)
+                .map_err(|source| Error::NoSuchDocument { path: path.clone(), source })?;
             (path.display().to_string(), text)
         }
         None => ("example".to_owned(), EXAMPLE.to_owned()),

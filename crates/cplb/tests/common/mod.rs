@@ -91,6 +91,11 @@ impl Cluster {
         });
     }
 
+    /// Lets the client ask no more.
+    pub(crate) fn stop_asking(&mut self) {
+        self.client = None;
+    }
+
     /// Since the story began.
     pub(crate) fn now(&self) -> Duration {
         self.origin.elapsed()
