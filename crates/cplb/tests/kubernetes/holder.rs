@@ -9,8 +9,8 @@ use crate::serving::await_shown;
 use crate::story::{LEFT, Story};
 
 const MARGIN: Duration = Duration::from_secs(1);
-/// Far less than an heir needs that learns of it only when the holder is gone (RFC 3768 section 6.1, Skew_Time), and
-/// room for three apiservers that share the machine's cores with everybody else.
+/// An heir that had to find out for itself would need 219 ms at least (Skew_Time of priority 200, RFC 3768 section
+/// 6.1). A hand-over takes a few; the rest is for three apiservers that want the same cores.
 const SILENCE_WHEN_STOPPED: Duration = Duration::from_millis(150);
 const SILENCE_WHEN_KILLED: Duration = Duration::from_millis(3_300);
 const RELEASE_WHEN_KILLED: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const WATCH_BACK_WITHIN: Duration = Duration::from_secs(1);
 /// A process that is killed takes a few milliseconds to end.
 const GRAZE: Duration = Duration::from_millis(100);
 /// What the client says of a connection that was neither answered nor ended.
-const NEVER_TOLD: &str = "handshake: no answer in time";
+const NEVER_TOLD: &str = "no answer in time";
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 
 /// SIGTERM: the heir is there before the holder goes.
@@ -65,7 +65,8 @@ pub(crate) fn killed(story: &mut Story) {
     assert_eq!(story.holdings().time_with(&late, |holders| holders > 1), Duration::ZERO);
     // Whoever was connected to the dead process, or about to be, is told so.
     let met_its_end = story.figures(&(at - GRAZE..at + GRAZE));
-    assert!(!met_its_end.failures.contains_key(NEVER_TOLD), "{met_its_end:?}");
+    let never_told = met_its_end.failures.keys().any(|failure| failure.ends_with(NEVER_TOLD));
+    assert!(!never_told, "{met_its_end:?}");
     go_on_with_kubectl(story, &mut watch, "after-kill");
     come_back(story, holder);
 }

@@ -27,6 +27,7 @@ pub(crate) struct Apiserver {
     pub(crate) health: String,
     pub(crate) usable: bool,
     pub(crate) reason: String,
+    pub(crate) since_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,10 +11,12 @@ use lab::report::Entry;
 use lab::world::{Daemon, State};
 
 use crate::cluster::Cluster;
-use crate::status::Status;
+use crate::status::{self, Status};
 
 /// Three kube-apiservers on a busy machine of two cores need most of it.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(120);
+/// The state of a process that has ended as it should.
+pub(crate) const LEFT: State = State::Ended { code: Some(0) };
 const REQUEST_INTERVAL: Duration = Duration::from_millis(5);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Nothing may have gone wrong for so long before the next fault.
@@ -140,17 +142,26 @@ impl Story {
         at
     }
 
-    /// Waits until every controller leaves that apiserver out; the time it was.
+    /// Waits until every controller leaves that apiserver out; the time the last one began to.
     #[track_caller]
     pub(crate) fn await_out(&mut self, apiserver: SocketAddr, deadline: Duration) -> Duration {
         let what = format!("{apiserver} is out");
-        let at = self.await_statuses(&what, deadline, |status| !status.uses(apiserver));
-        for (node, status) in self.cluster.statuses().into_iter().enumerate() {
-            let reason =
-                status.and_then(|status| Some(status.apiserver(apiserver)?.reason.clone()));
-            println!("{:28} controller-{}: {reason:?}", "", node + 1);
+        let seen = self.await_statuses(&what, deadline, |status| !status.uses(apiserver));
+        let mut last = Duration::ZERO;
+        for node in 0..self.cluster.world.nodes().len() {
+            let status = status::ask(self.cluster.world.node(node)).unwrap();
+            // The status says it more exactly than asking again and again can tell.
+            let Some(known) = status.apiserver(apiserver) else {
+                last = last.max(seen);
+                continue;
+            };
+            let out = self.now().saturating_sub(Duration::from_millis(known.since_ms));
+            let who = self.cluster.world.node(node).name().to_owned();
+            let reason = Some(known.reason.clone());
+            println!("{}", Entry { at: out, who, event: "leaves it out".to_owned(), reason });
+            last = last.max(out);
         }
-        at
+        last
     }
 
     /// Waits until every controller uses all apiservers again, and whoever asks gets answers from each.
@@ -186,7 +197,7 @@ impl Story {
         figures
     }
 
-    /// The times at which the held watch was established and had been cut before, within the window.
+    /// How long the held watch was missing, each time it was cut within the window and came back.
     pub(crate) fn watch_gaps(&self, window: &Range<Duration>) -> Vec<Duration> {
         let changes = self.client().watch_changes();
         let pairs = changes.windows(2).filter(|pair| window.contains(&pair[0].at));
@@ -268,9 +279,6 @@ impl Drop for Story {
         }
     }
 }
-
-/// The state in which a process is when it has left of its own accord, with success.
-pub(crate) const LEFT: State = State::Ended { code: Some(0) };
 
 fn print_entry(at: Duration, who: String, event: String) {
     println!("{}", Entry { at, who, event, reason: None });
