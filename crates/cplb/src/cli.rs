@@ -16,7 +16,7 @@ use crate::error::Error;
 #[derive(Debug, Parser)]
 #[command(name = "cplb", version, propagate_version = true)]
 #[command(
-    after_help = "Exit codes (sysexits.h): 0 success; 1 validate or lab found something; 2 wrong usage; \
+    after_help = "Exit codes (sysexits.h): 0 success; 1 validate, doctor or lab found something; 2 wrong usage; \
     65 unreadable input; 69 not available (port in use, other instance, address taken, daemon not running); \
     71 system error; 77 no permission; 78 wrong configuration"
 )]
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Proxy(Proxy),
     Validate(Validate),
     Status(Status),
+    Scan(Scan),
+    Doctor(Doctor),
     Cleanup(Cleanup),
     Lab(Lab),
     #[command(hide = true)]
@@ -137,6 +139,47 @@ pub(crate) struct Status {
     /// Show it again every second
     #[arg(long, short)]
     pub(crate) watch: bool,
+}
+
+/// Show who speaks VRRP on this network, without taking part
+///
+/// Versions 2 and 3, IPv4 and IPv6. What this host itself sends is not heard: `cplb status` tells.
+/// Needs root or CAP_NET_RAW.
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    /// Listen on this interface [default: every Ethernet interface that is up]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// How long to listen; routers of long intervals take longer to be heard
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub(crate) seconds: u16,
+    /// Of the daemon whose virtual routers are marked as ours
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+    /// For people or for programs
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
+}
+
+/// Find what could go wrong on this host and network, and say what to do
+///
+/// Other speakers on the virtual router, a stranger with the virtual IP, missing names in the
+/// apiserver's certificate, leftovers and much more. Changes nothing. Takes some seconds; run it as
+/// root, also before the first start. Exit code 0 without errors, 1 with.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The k0s ClusterConfig or k0sctl Cluster; without, what the running daemon does is checked
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Credentials to read the cluster's endpoints and nodes
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Of the daemon with this run directory
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+    /// For people or for programs
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: OutputFormat,
 }
 
 /// Remove everything that cplb put into the kernel: addresses, firewall rules

@@ -6,6 +6,7 @@ mod balancer;
 mod cleanup;
 mod cli;
 mod controller;
+mod doctor;
 mod document;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod plan;
 mod proxy_only;
 mod readiness;
 mod run_dir;
+mod scan;
 mod signals;
 mod status;
 mod validate;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         Command::Proxy(arguments) => proxy_only::run(&arguments),
         Command::Validate(arguments) => return validate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Lab(arguments) => return lab::run(arguments),
         Command::LabApiserver(arguments) => lab::run_apiserver(arguments),

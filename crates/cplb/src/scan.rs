@@ -12,7 +12,7 @@ use kernel::link::Link;
 use serde::Serialize;
 use vrrp::{Checksum, Version};
 
-pub(crate) use listen::{Heard, links, listen, own_addresses};
+pub(crate) use listen::{Heard, links, listen};
 pub(crate) use speakers::Speaker;
 #[cfg(test)]
 pub(crate) use speakers::{Packet, Speakers};
@@ -32,7 +32,9 @@ pub(crate) fn run(arguments: &cli::Scan) -> Result<(), Error> {
     let scan = Scan::new(&links, time, listen(&links, time)?, ours.as_ref());
     match arguments.output {
         OutputFormat::Text => print!("{scan}"),
-        OutputFormat::Json => println!("{}", serde_json::to_string_pretty(&scan)?),
+        OutputFormat::Json => {
+            println!("{}", serde_json::to_string_pretty(&scan).map_err(std::io::Error::from)?);
+        }
     }
     Ok(())
 }
@@ -111,8 +113,7 @@ impl Row {
 
 impl Advertisement {
     fn new((said, checksum): &(vrrp::Advertisement, Checksum)) -> Self {
-        let two_forms =
-            said.version == Version::V3 && said.addresses.iter().all(|address| address.is_ipv4());
+        let two_forms = said.version == Version::V3 && said.addresses.iter().all(IpAddr::is_ipv4);
         let checksum = match checksum {
             Checksum::MessageOnly => "message-only",
             _ => "pseudo-header",

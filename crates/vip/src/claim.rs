@@ -31,7 +31,7 @@ impl FirstClaim {
     /// When to ask next.
     pub(crate) fn next(&self, router: &VirtualRouter) -> Option<Instant> {
         self.probe.as_ref()?;
-        let claim = router.next_deadline()?;
+        let claim = router.next_claim()?;
         Some(self.next.unwrap_or(claim - AHEAD))
     }
 

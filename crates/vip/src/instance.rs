@@ -287,7 +287,7 @@ impl Running {
             peers => peers,
         };
         for destination in destinations {
-            let packet = advertisement.emit(settings.source, *destination, settings.checksum);
+            let packet = advertisement.emit(settings.source, *destination, self.router.checksum());
             if let Err(error) = tools.socket.send(settings.source, *destination, &packet)
                 && self.told.insert((Some(*destination), "send"))
             {

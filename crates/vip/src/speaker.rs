@@ -165,13 +165,13 @@ impl Speaker {
                 }
                 Command::Peers(peers) => {
                     for instance in &mut self.instances {
-                        instance.router().set_peers(now, peers.clone());
+                        instance.router().set_peers(peers.clone());
                     }
                     self.peers = Some(peers);
                 }
                 Command::Add(mut instance) => {
                     if let Some(peers) = &self.peers {
-                        instance.router().set_peers(now, peers.clone());
+                        instance.router().set_peers(peers.clone());
                     }
                     self.instances.push(*instance);
                     self.pass_on_readiness(now);

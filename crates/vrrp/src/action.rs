@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::{Advertisement, Instant};
 
 /// Something the virtual router wants done, now and in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Send this to the group, or to each unicast peer.
     Advertise(Advertisement),
@@ -43,7 +43,7 @@ impl State {
 }
 
 /// A change of state and its reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Transition {
     /// When.
     pub at: Instant,
@@ -56,7 +56,7 @@ pub struct Transition {
 }
 
 /// Why the state changed. The text is what log and status show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 pub enum Reason {
     /// Started: listens for one down interval before it claims anything.
     #[error("started, listening first")]
@@ -101,6 +101,11 @@ pub enum Reason {
     /// Another router of equal priority has the higher address, which decides (RFC 9568 6.4.3).
     #[error("{0} has the same priority and the higher address")]
     HigherAddress(IpAddr),
+    /// Another router owns the addresses too, and has the higher address.
+    #[error(
+        "{0} is configured as the owner (priority 255) too: this node goes on with 254, leave 255 to one of them"
+    )]
+    TwoOwners(IpAddr),
     /// The process was not running for so long that somebody else must hold the addresses.
     #[error("was not running for {0:.1?}, another router may be Active")]
     Overslept(Duration),

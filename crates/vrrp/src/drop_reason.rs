@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Why a received packet was not taken.
 ///
 /// The text is the log line and says what to change; [`DropReason::label`] is the metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum DropReason {
     /// The length does not fit the count of addresses.
@@ -21,6 +21,9 @@ pub enum DropReason {
     /// The checksum is wrong in every known form.
     #[error("wrong checksum: damaged on the way, or of a router with yet another dialect")]
     Checksum,
+    /// The interval is 0, so that no time of silence could be told from life.
+    #[error("advertisement interval 0: give that router an interval")]
+    NoInterval,
     /// An authentication type that is not in use.
     #[error("authentication type {0} is not supported: use PASS or none on that router")]
     AuthenticationType(u8),
@@ -83,6 +86,7 @@ impl DropReason {
             Self::UnknownVersion(_) => "unknown_version",
             Self::Type(_) => "type",
             Self::Checksum => "checksum",
+            Self::NoInterval => "no_interval",
             Self::AuthenticationType(_) => "authentication_type",
             Self::HopLimit(_) => "ttl",
             Self::OtherRouter(_) => "other_router",

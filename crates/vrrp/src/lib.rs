@@ -6,18 +6,20 @@
 //! [`VirtualRouter::handle_timeout`].
 //!
 //! ```text
-//!   datagram, timeout, readiness, link            Advertise, Hold, Release,
-//!   hand-over, peers          ──▶ VirtualRouter ──▶ Announce, Transition
-//!                                  │      ▲
-//!                                  ▼      │ parse / emit
-//!                                 packet::Advertisement
+//!   datagram, timeout, readiness,             Advertise, Hold, Release,
+//!   tracking, link, hand-over,  ──▶ VirtualRouter ──▶ Announce, Transition
+//!   peers                           │      ▲
+//!                                   ▼      │ parse / emit
+//!                                  packet::Advertisement
 //! ```
 //!
 //! Versions 2 (RFC 3768, with keepalived's PASS authentication) and 3 (RFC 9568) are spoken, the
 //! latter over IPv4 and IPv6.
 
 mod action;
+mod counters;
 mod drop_reason;
+mod foreign;
 pub mod packet;
 mod peers;
 mod router;
@@ -25,11 +27,13 @@ mod settings;
 mod time;
 
 pub use action::{Action, Reason, State, Transition};
+pub use counters::Counters;
 pub use drop_reason::DropReason;
+pub use foreign::{Difference, Foreign};
 pub use packet::{Advertisement, Authentication, Checksum, Version};
 pub use peers::{Peer, Peers};
-pub use router::{Counters, Datagram, VirtualRouter};
-pub use settings::{Settings, SettingsError};
+pub use router::{Datagram, Outlook, VirtualRouter};
+pub use settings::{ChecksumChoice, Settings, SettingsError};
 pub use time::Instant;
 
 /// The IP protocol number of VRRP (RFC 9568 section 5.1.1.4).

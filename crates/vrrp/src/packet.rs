@@ -62,7 +62,7 @@ pub enum Authentication {
 
 /// How version 3 over IPv4 computes its checksum; implementations disagree.
 ///
-/// Received packets may use either. Version 2 and IPv6 have one form only.
+/// Received packets may use any. Version 2 and IPv6 have one form only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Checksum {
     /// With a pseudo header of the real source and destination, as keepalived sends it.
@@ -70,6 +70,9 @@ pub enum Checksum {
     PseudoHeader,
     /// The VRRP message alone, as RFC 9568 section 5.2.8 and most hardware vendors have it.
     MessageOnly,
+    /// With a pseudo header that names the group, even where the packet goes to a unicast peer:
+    /// keepalived up to 1.3.6.
+    GroupPseudoHeader,
 }
 
 const HEADER: usize = 8;
@@ -113,6 +116,9 @@ impl Advertisement {
                 (Duration::from_millis(u64::from(centiseconds) * 10), Authentication::None)
             }
         };
+        if interval.is_zero() {
+            return Err(DropReason::NoInterval);
+        }
         let advertisement = Self {
             version,
             virtual_router_id: header[1],
@@ -130,11 +136,11 @@ impl Advertisement {
     /// kernel need not do it.
     pub fn emit(&self, source: IpAddr, destination: IpAddr, dialect: Checksum) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + 16 * self.addresses.len() + AUTHENTICATION);
-        let (version, timing) = match self.version {
-            Version::V2 => (2, [self.authentication.kind(), self.interval.as_secs() as u8]),
-            Version::V3 => (3, ((self.interval.as_millis() / 10) as u16 & 0x0fff).to_be_bytes()),
+        let timing = match self.version {
+            Version::V2 => [self.authentication.kind(), self.interval.as_secs() as u8],
+            Version::V3 => ((self.interval.as_millis() / 10) as u16 & 0x0fff).to_be_bytes(),
         };
-        bytes.push(version << 4 | ADVERTISEMENT);
+        bytes.push(self.version.number() << 4 | ADVERTISEMENT);
         bytes.push(self.virtual_router_id);
         bytes.push(self.priority);
         bytes.push(self.addresses.len() as u8);
@@ -150,16 +156,39 @@ impl Advertisement {
             bytes.extend_from_slice(&self.authentication.data());
         }
 
-        let with_pseudo_header =
-            self.version == Version::V3 && (source.is_ipv6() || dialect == Checksum::PseudoHeader);
-        let sum = if with_pseudo_header {
-            Sum::pseudo_header(source, destination, bytes.len())
-        } else {
-            Sum::default()
+        let sum = match (self.version, source, dialect) {
+            (Version::V2, ..) | (Version::V3, IpAddr::V4(_), Checksum::MessageOnly) => {
+                Sum::default()
+            }
+            (Version::V3, IpAddr::V4(_), Checksum::GroupPseudoHeader) => {
+                Sum::pseudo_header(source, group(source), bytes.len())
+            }
+            _ => Sum::pseudo_header(source, destination, bytes.len()),
         };
         let checksum = sum.add(&bytes).finish();
         bytes[6..8].copy_from_slice(&checksum.to_be_bytes());
         bytes
+    }
+}
+
+impl Version {
+    /// The number in the packet.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+}
+
+impl Checksum {
+    /// A short name, for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PseudoHeader => "pseudo_header",
+            Self::MessageOnly => "message_only",
+            Self::GroupPseudoHeader => "group_pseudo_header",
+        }
     }
 }
 
@@ -228,12 +257,14 @@ fn verify(
     if version == Version::V2 {
         return message_only().then_some(Checksum::MessageOnly).ok_or(DropReason::Checksum);
     }
-    // keepalived up to 1.3.6 put the group into the pseudo header of unicast packets too.
-    if pseudo_header(destination) || pseudo_header(group(source)) {
+    if pseudo_header(destination) {
         return Ok(Checksum::PseudoHeader);
     }
     if source.is_ipv4() && message_only() {
         return Ok(Checksum::MessageOnly);
+    }
+    if source.is_ipv4() && pseudo_header(group(source)) {
+        return Ok(Checksum::GroupPseudoHeader);
     }
     Err(DropReason::Checksum)
 }

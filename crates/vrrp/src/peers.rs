@@ -14,7 +14,7 @@ pub struct Peers {
 }
 
 /// What a router last said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// The priority in its last advertisement.
     pub priority: u8,
@@ -47,16 +47,22 @@ impl Peers {
         }
     }
 
-    /// How many others come before `own` when `gone` has to be followed: the higher address goes
-    /// first, since it would win the tie anyway (RFC 9568 section 6.4.3).
-    ///
+    /// How many others come before `own` when `gone` has to be followed, and how many others there
+    /// are: the higher address goes first, since it would win the tie anyway (RFC 9568 section
+    /// 6.4.3).
+    pub(crate) fn rank(&self, own: IpAddr, gone: Option<IpAddr>) -> (u32, u32) {
+        let (mut before, mut all) = (0, 0);
+        for address in self.known() {
+            all += 1;
+            before += u32::from(address > own && Some(address) != gone);
+        }
+        (before, all)
+    }
+
     /// Who was only heard may be long dead, so it counts only where nobody told us better.
-    pub(crate) fn rank(&self, own: IpAddr, gone: Option<IpAddr>) -> u32 {
-        let before = |address: &&IpAddr| **address > own && Some(**address) != gone;
-        let count = match &self.told {
-            Some(told) if !told.is_empty() => told.iter().filter(before).count(),
-            _ => self.heard.keys().filter(before).count(),
-        };
-        count as u32
+    pub(crate) fn known(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let told = self.told.as_deref().filter(|told| !told.is_empty());
+        let heard = self.heard.iter().filter(move |(_, peer)| told.is_none() && peer.priority != 0);
+        told.unwrap_or_default().iter().copied().chain(heard.map(|(address, _)| *address))
     }
 }

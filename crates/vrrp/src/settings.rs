@@ -6,28 +6,47 @@ use thiserror::Error;
 use crate::{Authentication, Checksum, Version};
 
 /// The settings of one virtual router.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// 1 to 255, the same on every node.
     pub virtual_router_id: u8,
     /// The same on every node.
     pub version: Version,
-    /// 1 to 254 while ready; 255 owns the addresses.
+    /// 1 to 254; 255 owns the addresses: Active at once, whatever its readiness.
     pub priority: u8,
     /// Time between advertisements; version 2: whole seconds, 1 to 255; version 3: 10 ms to 40.95 s.
     pub interval: Duration,
     /// Whether to take over from an Active router of lower priority. Equal priorities never do.
     pub preempt: bool,
+    /// How long an Active router of lower priority may go on before it is preempted; zero for no
+    /// longer than the down interval. One that lowers its priority itself is relieved at once.
+    pub preempt_delay: Duration,
+    /// How long after the start it takes no part and throws packets away, so that links and
+    /// switches can settle; zero for none.
+    pub startup_delay: Duration,
     /// Version 2 only.
     pub authentication: Authentication,
     /// The form of version 3's checksum over IPv4 that is sent.
-    pub checksum: Checksum,
+    pub checksum: ChecksumChoice,
     /// The address that advertisements are sent from; decides between equal priorities.
     pub source: IpAddr,
     /// Empty for multicast; otherwise the only routers listened to.
     pub unicast_peers: Vec<IpAddr>,
     /// The virtual addresses, all of the family of `source`.
     pub addresses: Vec<IpAddr>,
+}
+
+/// Which form of version 3's checksum over IPv4 is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChecksumChoice {
+    /// The form of the last accepted advertisement; keepalived's until one was heard. Where both
+    /// forms are in use on a segment no choice satisfies everybody: [`Counters::checksums`] tells.
+    ///
+    /// [`Counters::checksums`]: crate::Counters::checksums
+    #[default]
+    Auto,
+    /// Always this one.
+    Fixed(Checksum),
 }
 
 /// Settings that no virtual router can run with.
@@ -53,6 +72,9 @@ pub enum SettingsError {
     /// Version 2 has no form for IPv6.
     #[error("IPv6 needs version 3")]
     Ipv6NeedsVersion3,
+    /// Version 3 has no form for a password.
+    #[error("version 3 has no passwords (RFC 9568 section 9): use version 2, or no password")]
+    PasswordNeedsVersion2,
 }
 
 impl Settings {
@@ -81,6 +103,9 @@ impl Settings {
         }
         if self.source.is_ipv6() && self.version == Version::V2 {
             return Err(SettingsError::Ipv6NeedsVersion3);
+        }
+        if self.version == Version::V3 && self.authentication != Authentication::None {
+            return Err(SettingsError::PasswordNeedsVersion2);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The daemon of this host, and what it says of itself.
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(crate) struct Status {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct VirtualRouter {
-    pub(crate) name: String,
+    name: String,
     pub(crate) interface: String,
     pub(crate) virtual_router_id: u8,
     pub(crate) version: u8,
@@ -47,7 +48,6 @@ pub(crate) struct VirtualRouter {
     virtual_ips: Vec<String>,
     pub(crate) state: String,
     pub(crate) holder: Option<IpAddr>,
-    pub(crate) advertisements_received: u64,
     packets_dropped: BTreeMap<String, u64>,
     address_mismatches: u64,
 }
@@ -93,8 +93,8 @@ impl Daemon {
         let socket = admin_socket(run_dir);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async { timeout(PATIENCE, ask(&socket, "/status")).await });
-        let failed = |source: std::io::Error| Error::NotRunning { socket: socket.clone(), source };
-        let text = answer.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))??;
+        let failed = |source: io::Error| Error::NotRunning { socket: socket.clone(), source };
+        let text = answer.map_err(|_| failed(ErrorKind::TimedOut.into()))??;
         let status = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
         Ok(Self { status })
     }
@@ -115,11 +115,21 @@ impl VirtualRouter {
     }
 }
 
+/// Whether there is, or may be, a daemon: one that hangs or may not be asked is one too.
+pub(crate) fn may_run(asked: &Result<Daemon, Error>) -> bool {
+    match asked {
+        Err(Error::NotRunning { source, .. }) => {
+            !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+        }
+        _ => true,
+    }
+}
+
 /// What its status says that should not be so.
-pub(crate) fn check(daemon: &Result<Daemon, Error>) -> Vec<Finding> {
-    let status = match daemon {
+pub(crate) fn check(asked: &Result<Daemon, Error>) -> Vec<Finding> {
+    let status = match asked {
         Ok(daemon) => &daemon.status,
-        Err(Error::NotRunning { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {
+        Err(Error::NotRunning { source, .. }) if source.kind() == ErrorKind::TimedOut => {
             return vec![
                 Finding::error(CHECK, "the daemon does not answer on its admin socket")
                     .because("it hangs or is stopped, so this node serves nothing")
@@ -168,7 +178,9 @@ fn check_router(router: &VirtualRouter, findings: &mut Vec<Finding>) {
         findings.push(
             Finding::warning(
                 CHECK,
-                format!("{name} has heard {count} advertisements with other addresses than its own"),
+                format!(
+                    "{name} has heard {count} advertisements with other addresses than its own"
+                ),
             )
             .because("after a failover an address is missing, or one too many is there")
             .advise("give every node the same virtualIPs"),

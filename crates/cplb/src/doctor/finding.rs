@@ -87,8 +87,7 @@ impl fmt::Display for Report {
             1 => format!("1 {what}"),
             _ => format!("{count} {what}s"),
         };
-        let (errors, warnings) =
-            (counted(self.errors, "error"), counted(self.warnings, "warning"));
+        let (errors, warnings) = (counted(self.errors, "error"), counted(self.warnings, "warning"));
         writeln!(f, "{errors}, {warnings}")
     }
 }

@@ -33,9 +33,7 @@ pub(crate) fn check(router: &Router, speakers: &[Speaker], active_here: bool) ->
     findings.push(match settled(&active).as_slice() {
         [] if active_here => Finding::ok(CHECK, format!("{}: this node is Active", named(router))),
         [] => Finding::ok(CHECK, format!("{}: nobody is heard as Active", named(router))),
-        [one] if !active_here => {
-            Finding::ok(CHECK, format!("{}: {one} is Active", named(router)))
-        }
+        [one] if !active_here => Finding::ok(CHECK, format!("{}: {one} is Active", named(router))),
         several => several_active(router, several, active_here),
     });
     findings
@@ -68,9 +66,12 @@ fn difference(router: &Router, speaker: &Speaker) -> Option<Finding> {
         Ok((said, _)) => said,
         Err(reason) => {
             return Some(
-                Finding::error(CHECK, format!("{on}: {source} sends what nobody can read: {reason}"))
-                    .because(FLAPS)
-                    .advise(OWN_ID),
+                Finding::error(
+                    CHECK,
+                    format!("{on}: {source} sends what nobody can read: {reason}"),
+                )
+                .because(FLAPS)
+                .advise(OWN_ID),
             );
         }
     };
@@ -79,34 +80,40 @@ fn difference(router: &Router, speaker: &Speaker) -> Option<Finding> {
         return Some(
             Finding::error(CHECK, format!("{on}: {source} speaks VRRPv{theirs}, not VRRPv{ours}"))
                 .because(FLAPS)
-                .advise(format!("if it is a node of this cluster, give it version: {ours}; {OWN_ID}")),
+                .advise(format!(
+                    "if it is a node of this cluster, give it version: {ours}; {OWN_ID}"
+                )),
         );
     }
-    if let Some(finding) = router.agreed.and_then(|agreed| disagreement(&on, source, said, agreed)) {
+    if let Some(finding) = router.agreed.and_then(|agreed| disagreement(&on, source, said, agreed))
+    {
         return Some(finding);
     }
     if let Some(finding) = other_addresses(router, source, said) {
         return Some(finding);
     }
     (speaker.hop_limit != vrrp::HOP_LIMIT).then(|| {
-        Finding::error(CHECK, format!("{on}: packets of {source} come with TTL {}", speaker.hop_limit))
-            .because("they passed a router, or are forged: every node drops them (RFC 9568 section 7.1)")
-            .advise("find out who sends them; VRRP nodes share one network segment")
+        Finding::error(
+            CHECK,
+            format!("{on}: packets of {source} come with TTL {}", speaker.hop_limit),
+        )
+        .because(
+            "they passed a router, or are forged: every node drops them (RFC 9568 section 7.1)",
+        )
+        .advise("find out who sends them; VRRP nodes share one network segment")
     })
 }
 
 /// What RFC 3768 section 7.1 has a router drop the packet for.
-fn disagreement(
-    on: &str,
-    source: IpAddr,
-    said: &Advertisement,
-    agreed: Agreed,
-) -> Option<Finding> {
+fn disagreement(on: &str, source: IpAddr, said: &Advertisement, agreed: Agreed) -> Option<Finding> {
     if said.authentication.kind() != agreed.authentication.kind() {
         return Some(
             Finding::error(
                 CHECK,
-                format!("{on}: {source} uses another authentication type ({})", authentication(said)),
+                format!(
+                    "{on}: {source} uses another authentication type ({})",
+                    authentication(said)
+                ),
             )
             .because(FLAPS)
             .advise(OWN_ID),
@@ -116,7 +123,9 @@ fn disagreement(
         return Some(
             Finding::error(CHECK, format!("{on}: {source} uses another password"))
                 .because(FLAPS)
-                .advise(format!("if it is a node of this cluster, give it the same authPass; {OWN_ID}")),
+                .advise(format!(
+                    "if it is a node of this cluster, give it the same authPass; {OWN_ID}"
+                )),
         );
     }
     if said.interval == agreed.interval {

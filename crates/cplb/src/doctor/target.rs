@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use config::{Interface, VrrpInstance, VrrpVersion};
-use kernel::address::VirtualAddress;
+use kernel::address::{Found, VirtualAddress};
 use kernel::link::{self, Link, Mac, Selector};
 use kernel::netlink::{Protocol, Socket};
 use vrrp::{Authentication, Version};
 
 use super::{Daemon, Finding};
+
+#[cfg(test)]
+mod tests;
 
 const CHECK: &str = "interface";
 
@@ -28,7 +31,6 @@ pub(crate) struct Target {
 /// A virtual router on an interface of this host.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
-    pub(crate) name: String,
     pub(crate) link: Link,
     pub(crate) id: u8,
     pub(crate) version: Version,
@@ -69,7 +71,7 @@ impl Target {
         let mut socket = Socket::open(Protocol::Route)?;
         for (index, instance) in block.vrrp_instances.iter().enumerate() {
             match link::find(&mut socket, &selector(&instance.interface)) {
-                Ok(link) => target.routers.extend(Router::of_instance(index, &link, instance)),
+                Ok(link) => target.routers.extend(Router::of_instance(&link, instance)),
                 Err(error) => findings.push(
                     Finding::error(CHECK, format!("cplb-vip-{index}: {error}"))
                         .because("a virtual IP needs an interface to live on"),
@@ -85,7 +87,6 @@ impl Target {
         let status = &daemon.status;
         let router = |router: &super::daemon::VirtualRouter| {
             Some(Router {
-                name: router.name.clone(),
                 link: links.iter().find(|link| link.name == router.interface)?.clone(),
                 id: router.virtual_router_id,
                 version: if router.version == 2 { Version::V2 } else { Version::V3 },
@@ -128,7 +129,6 @@ const MOST: Duration = Duration::from_secs(30);
 impl Router {
     /// One router per family, as on the wire.
     fn of_instance<'a>(
-        index: usize,
         link: &'a Link,
         instance: &'a VrrpInstance,
     ) -> impl Iterator<Item = Self> + 'a {
@@ -151,7 +151,6 @@ impl Router {
                 Version::V3 => Authentication::None,
             };
             (!addresses.is_empty()).then(|| Self {
-                name: format!("cplb-vip-{index}"),
                 link: link.clone(),
                 id: instance.virtual_router_id,
                 version,
@@ -169,6 +168,36 @@ impl Router {
     pub(crate) fn is_ipv4(&self) -> bool {
         self.addresses.iter().all(|address| address.address.is_ipv4())
     }
+}
+
+/// Whether the router can live on its interface. `found` are the addresses of this host.
+pub(crate) fn check(router: &Router, found: &[Found]) -> Option<Finding> {
+    let Link { name, index, up, .. } = &router.link;
+    if !up {
+        return Some(
+            Finding::error(CHECK, format!("{name} is down or has no carrier"))
+                .because("no virtual IP can be held on it")
+                .advise(format!(
+                    "`ip link set {name} up`, and look at the cable or the hypervisor"
+                )),
+        );
+    }
+    // Over IPv6, routers speak from their link-local addresses (RFC 9568 section 5.1.2.1).
+    let speaks = |address: IpAddr| match address {
+        IpAddr::V4(_) => router.is_ipv4(),
+        IpAddr::V6(address) => !router.is_ipv4() && address.is_unicast_link_local(),
+    };
+    let own = |it: &&Found| it.link_index == *index && !it.ours && speaks(it.address);
+    let mut own = found.iter().filter(own).map(|it| it.address);
+    if own.any(|address| !router.addresses().contains(&address)) {
+        return None;
+    }
+    let family = if router.is_ipv4() { "IPv4" } else { "IPv6 link-local" };
+    Some(
+        Finding::error(CHECK, format!("{name} has no {family} address of its own"))
+            .because("VRRP is spoken from such an address, and the daemon refuses to start")
+            .advise("give the interface one, or name another interface in the document"),
+    )
 }
 
 fn selector(interface: &Interface) -> Selector {

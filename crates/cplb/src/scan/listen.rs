@@ -1,6 +1,5 @@
 //! Hearing what is said on the links, without saying anything but that one listens (IGMP, MLD).
 
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -126,13 +125,4 @@ fn wait(ears: &[Ear], left: Duration) {
     let left = Timespec::try_from(left).unwrap_or_default();
     // Interrupted or not, the caller looks at all of them.
     let _ = poll(&mut descriptors, Some(&left));
-}
-
-/// This host's own addresses.
-///
-/// # Errors
-/// When the kernel does not answer.
-pub(crate) fn own_addresses() -> Result<Vec<IpAddr>, Error> {
-    let found = kernel::address::Addresses::open()?.list()?;
-    Ok(found.iter().map(|found| found.address).collect())
 }

@@ -10,19 +10,24 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use kernel::address::VirtualAddress;
-use kernel::link::{self, Selector};
+use kernel::link::{self, Mac, Selector};
 use kernel::netlink::{Protocol, Socket};
 use kernel::netns::{
     Namespace, add_address, create_bridge, create_veth, disable_duplicate_address_detection,
     set_master, set_up,
 };
 use vip::{Event, Instance, Service, Settings, Vip};
-use vrrp::{Checksum, State, Version};
+use vrrp::{ChecksumChoice, State, Version};
 
 /// Hosts on one bridge, numbered from 1. Host n has 10.5.0.n and fd05::n on its eth0.
 pub(crate) struct Segment {
     bridge: Namespace,
-    hosts: Vec<Namespace>,
+    hosts: Vec<Host>,
+}
+
+struct Host {
+    namespace: Namespace,
+    mac: Mac,
 }
 
 /// What all routers of one virtual router agree on; its identifier is 51.
@@ -55,7 +60,7 @@ impl Segment {
         Self::with_macs(&macs.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A host per Ethernet address, from which its link-local address follows (RFC 4291 appendix A).
+    /// A host per Ethernet address.
     pub(crate) fn with_macs(macs: &[&str]) -> Self {
         let namespace = || Namespace::new().expect("needs root for network namespaces");
         let bridge = namespace();
@@ -67,7 +72,7 @@ impl Segment {
             .unwrap();
         let mut segment = Self { bridge, hosts: vec![] };
         for mac in macs {
-            segment.hosts.push(namespace());
+            segment.hosts.push(Host { namespace: namespace(), mac: mac.parse().unwrap() });
             segment.connect(segment.hosts.len(), mac);
         }
         segment
@@ -96,7 +101,7 @@ impl Segment {
     }
 
     pub(crate) fn host(&self, number: usize) -> &Namespace {
-        &self.hosts[number - 1]
+        &self.hosts[number - 1].namespace
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -110,12 +115,14 @@ impl Segment {
             priority,
             interval: cluster.interval,
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
             authentication: cluster
                 .password
                 .map_or(vrrp::Authentication::None, vrrp::Authentication::password),
-            checksum: Checksum::default(),
-            source: cluster.source(host),
-            unicast_peers: cluster.peers(host),
+            checksum: ChecksumChoice::default(),
+            source: self.source(host, cluster),
+            unicast_peers: self.peers(host, cluster),
             addresses: vec![cluster.virtual_address().address],
         };
         let service = Arc::new(Fake::default());
@@ -138,6 +145,25 @@ impl Segment {
         };
         let vip = self.host(host).run(start).unwrap();
         Speaker { vip, events, service }
+    }
+
+    /// Where the host's advertisements come from: to IPv6's group from its link-local address
+    /// (RFC 9568 section 5.1.2.1), which is that of its Ethernet address (RFC 4291 appendix A).
+    pub(crate) fn source(&self, host: usize, cluster: &Cluster) -> IpAddr {
+        let source = match (cluster.is_ipv4(), cluster.unicast.is_empty()) {
+            (true, _) => format!("10.5.0.{host}"),
+            (false, false) => format!("fd05::{host:x}"),
+            (false, true) => {
+                let [a, b, c, d, e, f] = self.hosts[host - 1].mac.0;
+                format!("fe80::{:02x}{b:02x}:{c:02x}ff:fe{d:02x}:{e:02x}{f:02x}", a ^ 2)
+            }
+        };
+        source.parse().unwrap()
+    }
+
+    pub(crate) fn peers(&self, host: usize, cluster: &Cluster) -> Vec<IpAddr> {
+        let peers = cluster.unicast.iter().filter(|peer| **peer != host);
+        peers.map(|peer| self.source(*peer, cluster)).collect()
     }
 
     pub(crate) fn spawn(&self, host: usize, command: &[&str]) -> Child {
@@ -178,27 +204,30 @@ fn spawn(namespace: &Namespace, command: &[&str]) -> Child {
 }
 
 impl Cluster {
+    pub(crate) fn v2() -> Self {
+        Self {
+            version: Version::V2,
+            password: Some("secret12"),
+            interval: Duration::from_secs(1),
+            address: "10.5.0.100/24",
+            unicast: vec![],
+        }
+    }
+
+    pub(crate) fn v3_ipv4() -> Self {
+        Self { version: Version::V3, password: None, ..Self::v2() }
+    }
+
+    pub(crate) fn v3_ipv6() -> Self {
+        Self { address: "fd05::100/64", ..Self::v3_ipv4() }
+    }
+
     pub(crate) fn virtual_address(&self) -> VirtualAddress {
         self.address.parse().unwrap()
     }
 
     pub(crate) fn is_ipv4(&self) -> bool {
         self.virtual_address().address.is_ipv4()
-    }
-
-    /// Where the host's advertisements come from: for IPv6's group its link-local address
-    /// (RFC 9568 section 5.1.2.1).
-    pub(crate) fn source(&self, host: usize) -> IpAddr {
-        let source = match (self.is_ipv4(), self.unicast.is_empty()) {
-            (true, _) => format!("10.5.0.{host}"),
-            (false, true) => format!("fe80::ff:fe00:{host:x}"),
-            (false, false) => format!("fd05::{host:x}"),
-        };
-        source.parse().unwrap()
-    }
-
-    pub(crate) fn peers(&self, host: usize) -> Vec<IpAddr> {
-        self.unicast.iter().filter(|peer| **peer != host).map(|peer| self.source(*peer)).collect()
     }
 }
 

@@ -28,7 +28,7 @@ const PORT: u16 = 7;
 const EACH: Duration = Duration::from_millis(1);
 
 /// An answer that took longer is none. Only a starved machine is that slow.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Client {
     pub(crate) fn start(segment: &Segment, host: usize, cluster: &Cluster) -> Self {
@@ -38,21 +38,22 @@ impl Client {
         for server in (1..=segment.count()).filter(|number| *number != host) {
             let socket = segment.host(server).run(|| service(virtual_address)).unwrap();
             let over = Arc::clone(&over);
-            threads.push(std::thread::spawn(move || answer(server, &socket, &over)));
+            threads.push(spawn(move || answer(server, &socket, &over)));
         }
         let socket = segment.host(host).run(|| questioner(virtual_address)).unwrap();
         let thread = {
             let (over, asked) = (Arc::clone(&over), Arc::clone(&asked));
             move || ask(&socket, &over, &asked)
         };
-        threads.push(std::thread::spawn(thread));
+        threads.push(spawn(thread));
         Self { over, asked, threads }
     }
 
-    /// The host that answered last.
+    /// The host that answers now.
     pub(crate) fn holder(&self) -> Option<usize> {
         let asked = self.asked.lock().unwrap();
-        asked.iter().rev().find_map(|question| question.answered_by)
+        let lately = asked.iter().rev().take_while(|question| question.sent.elapsed() < PATIENCE);
+        lately.filter_map(|question| question.answered_by).next()
     }
 
     /// The longest time without an answer since `from`: from the first question without one to the
@@ -60,29 +61,45 @@ impl Client {
     ///
     /// What counts is when they were asked: a client that is late itself is no silence.
     pub(crate) fn silence(&self, from: Instant) -> Duration {
-        std::thread::sleep(PATIENCE);
-        let settled = Instant::now() - PATIENCE;
-        let asked = self.asked.lock().unwrap();
-        let mut longest = Duration::ZERO;
-        let mut since = None;
-        for question in asked.iter().filter(|asked| (from..settled).contains(&asked.sent)) {
-            let begin = *since.get_or_insert(question.sent);
-            longest = longest.max(question.sent - begin);
-            if question.answered_by.is_some() {
-                since = None;
-            }
-        }
-        longest
+        longest_silence(&self.settled(from))
+    }
+
+    /// The same until another host than this one answers.
+    pub(crate) fn silence_until_relieved(&self, host: usize, from: Instant) -> Duration {
+        let asked = self.settled(from);
+        let another = |question: &Question| question.answered_by.is_some_and(|by| by != host);
+        let until = asked.iter().position(another).expect("another host answers");
+        longest_silence(&asked[..=until])
     }
 
     /// The hosts that answered since `from`, in their order.
     pub(crate) fn holders(&self, from: Instant) -> Vec<usize> {
-        let asked = self.asked.lock().unwrap();
-        let since = asked.iter().filter(|question| question.sent >= from);
-        let mut holders: Vec<usize> = since.filter_map(|question| question.answered_by).collect();
+        let asked = self.settled(from).into_iter();
+        let mut holders: Vec<usize> = asked.filter_map(|question| question.answered_by).collect();
         holders.dedup();
         holders
     }
+
+    /// The questions since `from`, once each has its answer or will have none.
+    fn settled(&self, from: Instant) -> Vec<Question> {
+        let until = Instant::now();
+        std::thread::sleep(PATIENCE);
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| (from..until).contains(&asked.sent)).copied().collect()
+    }
+}
+
+fn longest_silence(asked: &[Question]) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut since = None;
+    for question in asked {
+        let begin = *since.get_or_insert(question.sent);
+        longest = longest.max(question.sent - begin);
+        if question.answered_by.is_some() {
+            since = None;
+        }
+    }
+    longest
 }
 
 impl Drop for Client {
@@ -92,6 +109,14 @@ impl Drop for Client {
             let _ = thread.join();
         }
     }
+}
+
+/// At real-time priority, below that of the routers: other work on this machine is no silence.
+fn spawn(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(|| {
+        kernel::process::realtime(1).unwrap();
+        work();
+    })
 }
 
 /// Bound to the virtual address before and after the host holds it, too.

@@ -19,21 +19,31 @@ pub(crate) struct Keepalived {
 
 /// What keepalived says of packets it does not like, and of itself when it is in trouble.
 const COMPLAINTS: [&str; 17] = [
-    "bogus", "cannot", "checksum", "conflict", "differ", "dropped", "duplicate", "error",
-    "expect", "failed", "ignor", "incorrect", "invalid", "mismatch", "not present", "unable",
+    "bogus",
+    "cannot",
+    "checksum",
+    "conflict",
+    "differ",
+    "dropped",
+    "duplicate",
+    "error",
+    "expect",
+    "failed",
+    "ignor",
+    "incorrect",
+    "invalid",
+    "mismatch",
+    "not present",
+    "unable",
     "wrong",
 ];
 
 impl Keepalived {
-    pub(crate) fn start(
-        segment: &Segment,
-        host: usize,
-        cluster: &Cluster,
-        priority: u8,
-    ) -> Self {
+    pub(crate) fn start(segment: &Segment, host: usize, cluster: &Cluster, priority: u8) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        fs::write(path("keepalived.conf"), configuration(host, cluster, priority)).unwrap();
+        fs::write(path("keepalived.conf"), configuration(segment, host, cluster, priority))
+            .unwrap();
         let log = File::create(path("log")).unwrap();
         let mut command = Command::new("keepalived");
         command
@@ -72,7 +82,7 @@ impl Keepalived {
     pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         let status = self.process.wait().unwrap();
-        assert!(status.success(), "{status}:\n{}", self.log());
+        assert!(status.success(), "{status}");
         self.assert_no_complaints();
     }
 
@@ -88,14 +98,17 @@ impl Keepalived {
         self.assert_no_complaints();
     }
 
-    pub(crate) fn assert_no_complaints(&self) {
-        let log = self.log();
-        let complaint = |line: &&str| {
+    /// The lines of its log that an operator would worry about.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let complains = |line: &&str| {
             let line = line.to_lowercase();
             COMPLAINTS.iter().any(|word| line.contains(word))
         };
-        let complaints: Vec<&str> = log.lines().filter(complaint).collect();
-        assert_eq!(complaints, [""; 0], "keepalived's log:\n{log}");
+        self.log().lines().filter(complains).map(str::to_owned).collect()
+    }
+
+    fn assert_no_complaints(&self) {
+        assert_eq!(self.complaints(), [""; 0]);
     }
 
     fn signal(&self, signal: Signal) {
@@ -108,11 +121,14 @@ impl Drop for Keepalived {
         // Its child follows it (PR_SET_PDEATHSIG), and removes the addresses.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("keepalived's log:\n{}", self.log());
+        }
     }
 }
 
 /// As k0s writes it: the node that starts first stays, all have the same priority.
-fn configuration(host: usize, cluster: &Cluster, priority: u8) -> String {
+fn configuration(segment: &Segment, host: usize, cluster: &Cluster, priority: u8) -> String {
     let mut text = format!(
         "vrrp_instance test {{
             state BACKUP
@@ -135,8 +151,9 @@ fn configuration(host: usize, cluster: &Cluster, priority: u8) -> String {
         writeln!(text, "authentication {{\nauth_type PASS\nauth_pass {password}\n}}").unwrap();
     }
     if !cluster.unicast.is_empty() {
-        writeln!(text, "unicast_src_ip {}\nunicast_peer {{", cluster.source(host)).unwrap();
-        for peer in cluster.peers(host) {
+        writeln!(text, "unicast_src_ip {}\nunicast_peer {{", segment.source(host, cluster))
+            .unwrap();
+        for peer in segment.peers(host, cluster) {
             writeln!(text, "{peer}").unwrap();
         }
         text += "}\n";

@@ -1,5 +1,10 @@
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::{Authentication, Checksum};
+use crate::{Advertisement, Authentication, Version};
+
+mod checks;
+mod delays;
 
 const SELF: &str = "10.0.0.12";
 const PEER: &str = "10.0.0.13";
@@ -21,8 +26,10 @@ fn settings() -> Settings {
         priority: 200,
         interval: Duration::from_secs(1),
         preempt: true,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
         authentication: Authentication::password("BuyK0s"),
-        checksum: Checksum::default(),
+        checksum: ChecksumChoice::default(),
         source: ip(SELF),
         unicast_peers: vec![],
         addresses: vec![ip("10.0.0.100")],
@@ -135,7 +142,7 @@ fn priority_zero_shortens_the_wait_to_the_skew() {
 #[test]
 fn equal_heirs_wait_by_rank_and_the_dead_one_does_not_count() {
     let mut router = started();
-    router.set_peers(at(0), vec![ip(LOWER_PEER), ip(SELF), ip(PEER), ip("10.0.0.14")]);
+    router.set_peers(vec![ip(LOWER_PEER), ip(SELF), ip(PEER), ip("10.0.0.14")]);
     // As long as nobody is Active two come before us: half of the skew.
     assert_eq!(
         router.next_deadline(),
@@ -226,7 +233,7 @@ fn an_active_router_answers_a_lower_one_with_an_advertisement() {
 #[test]
 fn handing_over_serves_on_until_the_heir_is_heard() {
     let mut router = active();
-    router.set_peers(at(0), vec![ip(LOWER_PEER)]);
+    router.set_peers(vec![ip(LOWER_PEER)]);
     router.hand_over(at(4_000), Duration::from_secs(4));
     assert_eq!(actions(&mut router), ["advertise 1"]);
     assert_eq!(router.state(), State::Active);
@@ -239,7 +246,7 @@ fn handing_over_serves_on_until_the_heir_is_heard() {
 #[test]
 fn without_an_heir_it_leaves_with_priority_zero_at_the_deadline() {
     let mut router = active();
-    router.set_peers(at(0), vec![ip(LOWER_PEER)]);
+    router.set_peers(vec![ip(LOWER_PEER)]);
     router.hand_over(at(4_000), Duration::from_secs(2));
     router.handle_timeout(at(5_000));
     router.handle_timeout(at(6_000));
@@ -258,7 +265,7 @@ fn without_an_heir_it_leaves_with_priority_zero_at_the_deadline() {
 #[test]
 fn alone_it_does_not_wait_for_an_heir() {
     let mut router = active();
-    router.set_peers(at(0), vec![ip(SELF)]);
+    router.set_peers(vec![ip(SELF)]);
     router.hand_over(at(4_000), Duration::from_secs(2));
     assert_eq!(actions(&mut router), ["advertise 0", "release", "Active -> Initialize: stopped"]);
 }
@@ -299,77 +306,6 @@ fn link_down_releases_and_link_up_listens_again() {
     assert_eq!(actions(&mut router), ["release", "Active -> Initialize: interface down"]);
     router.set_link(at(5_000), true);
     assert_eq!(actions(&mut router), ["Initialize -> Backup: started, listening first"]);
-}
-
-#[test]
-fn every_refused_packet_is_counted_under_its_reason() {
-    let mut router = started();
-    let mut drop = |from: &str, change: &dyn Fn(&mut Advertisement)| {
-        let mut packet = advertisement(200);
-        change(&mut packet);
-        hear(&mut router, at(10), from, packet).unwrap_err()
-    };
-    assert_eq!(drop(SELF, &|_| ()), DropReason::Own);
-    assert_eq!(drop(PEER, &|p| p.virtual_router_id = 52), DropReason::OtherRouter(52));
-    assert_eq!(
-        drop(PEER, &|p| {
-            p.version = Version::V3;
-            p.authentication = Authentication::None;
-        }),
-        DropReason::Version { theirs: 3, ours: 2 }
-    );
-    assert_eq!(
-        drop(PEER, &|p| p.authentication = Authentication::None),
-        DropReason::Authentication { theirs: 0, ours: 1 }
-    );
-    assert_eq!(
-        drop(PEER, &|p| p.authentication = Authentication::password("other")),
-        DropReason::Password
-    );
-    assert_eq!(
-        drop(PEER, &|p| p.interval = Duration::from_secs(2)),
-        DropReason::Interval { theirs: Duration::from_secs(2), ours: Duration::from_secs(1) }
-    );
-
-    let payload = advertisement(200).emit(ip(PEER), ip(GROUP), Checksum::default());
-    let mut datagram =
-        Datagram { source: ip(PEER), destination: ip(GROUP), hop_limit: 254, payload: &payload };
-    assert_eq!(router.handle_datagram(at(10), &datagram), Err(DropReason::HopLimit(254)));
-    datagram = Datagram { destination: ip(SELF), hop_limit: 255, ..datagram };
-    assert_eq!(router.handle_datagram(at(10), &datagram), Err(DropReason::Destination(ip(SELF))));
-    let labels: Vec<_> = router.counters().dropped.keys().copied().collect();
-    assert_eq!(
-        labels,
-        [
-            "authentication",
-            "destination",
-            "interval",
-            "other_router",
-            "own",
-            "password",
-            "ttl",
-            "version"
-        ]
-    );
-}
-
-#[test]
-fn unicast_takes_packets_from_its_peers_only() {
-    let unicast = Settings { unicast_peers: vec![ip(PEER)], ..settings() };
-    let mut router = VirtualRouter::new(unicast, at(0));
-    router.start(at(0));
-    let mut from = |source: &str| {
-        let payload = advertisement(200).emit(ip(source), ip(SELF), Checksum::default());
-        let datagram = Datagram {
-            source: ip(source),
-            destination: ip(SELF),
-            hop_limit: 64,
-            payload: &payload,
-        };
-        router.handle_datagram(at(10), &datagram)
-    };
-    assert_eq!(from(PEER), Ok(()));
-    assert_eq!(from(LOWER_PEER), Err(DropReason::NoPeer(ip(LOWER_PEER))));
 }
 
 #[test]
