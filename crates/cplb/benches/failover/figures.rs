@@ -98,6 +98,7 @@ impl fmt::Display for Span {
         match self {
             Self::Endless => formatter.write_str("for ever"),
             Self::Lasted(time) if time.is_zero() => formatter.write_str("0"),
+            Self::Lasted(time) if *time < Duration::from_millis(1) => formatter.write_str("< 1 ms"),
             Self::Lasted(time) if *time < Duration::from_secs(1) => {
                 write!(formatter, "{:.0} ms", time.as_secs_f64() * 1e3)
             }
