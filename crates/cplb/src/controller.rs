@@ -177,13 +177,11 @@ impl Node<'_> {
     }
 
     fn look(&mut self, balancer: Option<&mut Balancer>) {
-        let good = match balancer {
-            Some(balancer) => {
-                balancer.mend_redirect();
-                balancer.can_serve()
-            }
-            None => true,
-        };
+        // Without a load balancer of ours, nothing can be said about what is behind the addresses.
+        let good = balancer.is_none_or(|balancer| {
+            balancer.mend_redirect();
+            balancer.can_serve()
+        });
         if !self.readiness.look(good, self.holds()) {
             return;
         }
@@ -191,7 +189,7 @@ impl Node<'_> {
         self.state.ready.store(ready, Relaxed);
         self.vip.set_ready(ready);
         if ready {
-            tracing::info!("ready: an apiserver can be reached through this node");
+            tracing::info!("ready to hold the virtual IP");
         } else {
             tracing::warn!(
                 "not ready: no apiserver can be reached through this node, another one should hold the virtual IP"
