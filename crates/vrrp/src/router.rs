@@ -291,6 +291,12 @@ impl VirtualRouter {
         self.notice_oversleeping(now);
         // Whoever changes the priority of one of two owners has been heard.
         self.demoted &= self.settings.priority == settings.priority;
+        let identity = |settings: &Settings| (settings.version, settings.virtual_router_id);
+        if identity(&self.settings) != identity(&settings) {
+            // Another virtual router, whose Active router is yet to be heard.
+            self.active = None;
+            self.heard_anyone = false;
+        }
         self.settings = settings;
         match self.state {
             State::Active => self.advertise(now),

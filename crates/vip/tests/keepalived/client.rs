@@ -1,6 +1,7 @@
 //! What a client notices: a datagram to the virtual address each millisecond.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -56,50 +57,37 @@ impl Client {
         lately.filter_map(|question| question.answered_by).next()
     }
 
-    /// The longest time without an answer since `from`: from the first question without one to the
+    /// The longest time without an answer in the span: from the first question without one to the
     /// next that has one.
     ///
     /// What counts is when they were asked: a client that is late itself is no silence.
-    pub(crate) fn silence(&self, from: Instant) -> Duration {
-        longest_silence(&self.settled(from))
-    }
-
-    /// The same until another host than this one answers.
-    pub(crate) fn silence_until_relieved(&self, host: usize, from: Instant) -> Duration {
-        let asked = self.settled(from);
-        let another = |question: &Question| question.answered_by.is_some_and(|by| by != host);
-        let until = asked.iter().position(another).expect("another host answers");
-        longest_silence(&asked[..=until])
+    pub(crate) fn silence(&self, span: Range<Instant>) -> Duration {
+        let mut longest = Duration::ZERO;
+        let mut since = None;
+        for question in self.settled(span) {
+            let begin = *since.get_or_insert(question.sent);
+            longest = longest.max(question.sent - begin);
+            if question.answered_by.is_some() {
+                since = None;
+            }
+        }
+        longest
     }
 
     /// The hosts that answered since `from`, in their order.
     pub(crate) fn holders(&self, from: Instant) -> Vec<usize> {
-        let asked = self.settled(from).into_iter();
+        let asked = self.settled(from..Instant::now()).into_iter();
         let mut holders: Vec<usize> = asked.filter_map(|question| question.answered_by).collect();
         holders.dedup();
         holders
     }
 
-    /// The questions since `from`, once each has its answer or will have none.
-    fn settled(&self, from: Instant) -> Vec<Question> {
-        let until = Instant::now();
-        std::thread::sleep(PATIENCE);
+    /// The questions of the span, once each has its answer or will have none.
+    fn settled(&self, span: Range<Instant>) -> Vec<Question> {
+        std::thread::sleep((span.end + PATIENCE).saturating_duration_since(Instant::now()));
         let asked = self.asked.lock().unwrap();
-        asked.iter().filter(|asked| (from..until).contains(&asked.sent)).copied().collect()
+        asked.iter().filter(|question| span.contains(&question.sent)).copied().collect()
     }
-}
-
-fn longest_silence(asked: &[Question]) -> Duration {
-    let mut longest = Duration::ZERO;
-    let mut since = None;
-    for question in asked {
-        let begin = *since.get_or_insert(question.sent);
-        longest = longest.max(question.sent - begin);
-        if question.answered_by.is_some() {
-            since = None;
-        }
-    }
-    longest
 }
 
 impl Drop for Client {

@@ -12,9 +12,10 @@ mod mixed;
 mod priorities;
 mod take_overs;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use vrrp::{State, Version};
+use vrrp::{Reason, State, Version};
 
 use client::Client;
 use common::{Cluster, Segment, Speaker, wait_for};
@@ -72,10 +73,11 @@ impl Scene {
 
     /// Judges the silence of the virtual address since `from`.
     fn report(&self, what: &str, from: Instant, limit: Duration) {
-        self.judge(what, self.client.silence(from), limit);
+        self.report_span(what, from..Instant::now(), limit);
     }
 
-    fn judge(&self, what: &str, silence: Duration, limit: Duration) {
+    fn report_span(&self, what: &str, span: Range<Instant>, limit: Duration) {
+        let silence = self.client.silence(span);
         println!("{}: {what}: {:.1} ms", self.title, silence.as_secs_f64() * 1_000.0);
         assert!(silence <= limit, "{}: {what}: {silence:?}, {limit:?} is the limit", self.title);
     }
@@ -90,13 +92,18 @@ impl Scene {
     }
 }
 
-/// Hands over, and has ended after it.
-fn hand_over(speaker: Speaker) {
+/// Leaves; as the holder it must find an heir. Says when it left.
+fn hand_over(speaker: Speaker) -> Instant {
+    let held = speaker.state() == State::Active;
     speaker.vip.hand_over(Duration::from_secs(10));
     wait_for("the end of the hand-over", Duration::from_secs(10), || {
         speaker.state() == State::Initialize
     });
+    let left = Instant::now();
+    let reason = speaker.vip.status().instances[0].transitions.last().unwrap().transition.reason;
+    assert_eq!(matches!(reason, Reason::HandedOver(_)), held, "{reason}");
     assert_no_complaints(&speaker);
+    left
 }
 
 fn assert_no_complaints(speaker: &Speaker) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Speaker, wait_for};
 use crate::daemon::Keepalived;
-use crate::{MARGIN, PLANNED, PRIORITY, SECOND, Scene, hand_over};
+use crate::{MARGIN, PLANNED, PRIORITY, Scene, hand_over};
 
 const NODES: [usize; 3] = [1, 2, 3];
 
@@ -19,63 +19,58 @@ fn in_version_3_ipv6() {
 }
 
 fn there_and_back(scene: &Scene) {
-    let start_keepalived = |node| {
-        let keepalived = Keepalived::start(&scene.segment, node, &scene.cluster, PRIORITY);
-        scene.settle();
-        keepalived
-    };
+    let start_keepalived = |node| Keepalived::start(&scene.segment, node, &scene.cluster, PRIORITY);
     let first = start_keepalived(1);
     scene.wait_for_holder(1);
     let theirs = [first, start_keepalived(2), start_keepalived(3)];
+    scene.settle();
 
     let mut ours: Vec<Speaker> = vec![];
     for (node, keepalived) in NODES.into_iter().zip(theirs) {
         let (mark, held) = (Instant::now(), holds(scene, node));
         keepalived.stop();
         ours.push(scene.join(node, PRIORITY));
-        scene.settle();
+        wait_for_the_holder(scene);
         // keepalived says that it leaves and is gone, whoever its heirs are.
-        let limit = if held { scene.skew(PRIORITY) + MARGIN } else { PLANNED };
-        judge(scene, "to us", &Move { node, held, mark, keepalived_heirs: 3 - node }, limit);
+        let limit = match (held, node) {
+            (false, _) => PLANNED,
+            (true, 1) => TIE_OF_KEEPALIVED,
+            (true, _) => scene.skew(PRIORITY) + MARGIN,
+        };
+        scene.report(&format!("node {node}, {}, moves to us", role(held)), mark, limit);
     }
 
     let mut theirs: Vec<Keepalived> = vec![];
     for (node, speaker) in NODES.into_iter().zip(ours) {
         let (mark, held) = (Instant::now(), holds(scene, node));
-        hand_over(speaker);
+        let left = hand_over(speaker);
         theirs.push(start_keepalived(node));
-        judge(scene, "back", &Move { node, held, mark, keepalived_heirs: node - 1 }, PLANNED);
+        wait_for_the_holder(scene);
+        // What comes after the last of us has left is between the two others.
+        let until = if held && node == 3 { left } else { Instant::now() };
+        let what = format!("node {node}, {}, moves back", role(held));
+        scene.report_span(&what, mark..until, PLANNED);
     }
     theirs.into_iter().for_each(Keepalived::stop);
 }
 
-struct Move {
-    node: usize,
-    held: bool,
-    mark: Instant,
-    keepalived_heirs: usize,
-}
-
 /// Of two keepalived heirs, equal as k0s has them, both take over in the same instant, and the
 /// announcements of the one that yields may be the last that a client hears. Seen of 2.2.7 in one
-/// of ten such moves on a busy machine: silence for 1.2 to 2.4 s, after a stop of keepalived as
-/// after a hand-over of ours. Until one of them answers it is the leaving node's doing.
-fn judge(scene: &Scene, direction: &str, made: &Move, limit: Duration) {
-    let Move { node, held, mark, keepalived_heirs } = *made;
-    let silence = if held && keepalived_heirs > 1 {
-        scene.client.silence_until_relieved(node, mark)
-    } else {
-        scene.client.silence(mark)
-    };
-    let role = if held { "the holder" } else { "a backup" };
-    scene.judge(&format!("node {node}, {role}, moves {direction}"), silence, limit);
+/// of ten such moves on a busy machine, after a stop of keepalived as after a hand-over of ours:
+/// silence until the second announcements of the other, 5 s later.
+const TIE_OF_KEEPALIVED: Duration = Duration::from_secs(6);
 
-    // Until keepalived's second announcement, five seconds after its first.
-    wait_for("the holder's answer", 6 * SECOND, || {
+fn wait_for_the_holder(scene: &Scene) {
+    scene.settle();
+    wait_for("the holder's answer", TIE_OF_KEEPALIVED, || {
         scene.client.holder().is_some_and(|node| holds(scene, node))
     });
 }
 
 fn holds(scene: &Scene, node: usize) -> bool {
     scene.segment.holds(node, &scene.cluster)
+}
+
+const fn role(held: bool) -> &'static str {
+    if held { "the holder" } else { "a backup" }
 }

@@ -5,6 +5,7 @@
 //! priorities are such that all times are multiples of a few milliseconds, so that the states are
 //! finitely many and the walk comes to an end by itself.
 
+mod moment;
 mod segment;
 
 use segment::{Kinds, Segment};

@@ -255,3 +255,14 @@ fn whatever_happens_to_one_that_overslept_it_steps_back_first() {
     assert_eq!(router.state(), State::Initialize);
     assert!(!actions(&mut router).contains(&"advertise 1".to_owned()));
 }
+
+#[test]
+fn another_version_learns_nothing_from_the_routers_of_the_last() {
+    let mut router = running(Settings { interval: Duration::from_secs(255), ..settings() });
+    let theirs = Advertisement { interval: Duration::from_secs(255), ..advertisement(200) };
+    hear(&mut router, at(1_000), PEER, theirs).unwrap();
+    router.reconfigure(at(2_000), version_3(1_000));
+    assert_eq!(router.active_router(), None);
+    // 3 x 1 s + (256 - 200) / 256 of 1 s, and a quarter of the skew for the peer.
+    assert_eq!(due(&router), Duration::from_nanos(5_273_437_500));
+}
