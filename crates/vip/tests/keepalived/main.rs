@@ -13,6 +13,7 @@ mod priorities;
 mod take_overs;
 
 use std::ops::Range;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use vrrp::{Reason, State, Version};
@@ -32,20 +33,42 @@ const MARGIN: Duration = Duration::from_millis(150);
 /// A planned move of ours is not noticed: no retransmission, no timeout.
 const PLANNED: Duration = Duration::from_millis(50);
 
+/// The kernel makes and ends namespaces under the same lock as it changes addresses, for up to a
+/// tenth of a second each. What is measured in milliseconds therefore runs alone.
+static STAGE: RwLock<()> = RwLock::new(());
+
 /// Routers on a segment, and their client.
 struct Scene {
     title: &'static str,
     cluster: Cluster,
     segment: Segment,
     client: Client,
+    _turn: Turn,
+}
+
+/// Held until the scene's namespaces have ended.
+enum Turn {
+    Beside { _others: RwLockReadGuard<'static, ()> },
+    Alone { _nobody: RwLockWriteGuard<'static, ()> },
 }
 
 impl Scene {
     /// With so many hosts for routers, and one more for the client.
     fn new(title: &'static str, cluster: Cluster, routers: usize) -> Self {
+        let others = STAGE.read().unwrap_or_else(PoisonError::into_inner);
+        Self::set_up(title, cluster, routers, Turn::Beside { _others: others })
+    }
+
+    /// With no other scene at the same time.
+    fn alone(title: &'static str, cluster: Cluster, routers: usize) -> Self {
+        let nobody = STAGE.write().unwrap_or_else(PoisonError::into_inner);
+        Self::set_up(title, cluster, routers, Turn::Alone { _nobody: nobody })
+    }
+
+    fn set_up(title: &'static str, cluster: Cluster, routers: usize, turn: Turn) -> Self {
         let segment = Segment::new(routers + 1);
         let client = Client::start(&segment, routers + 1, &cluster);
-        Self { title, cluster, segment, client }
+        Self { title, cluster, segment, client, _turn: turn }
     }
 
     /// (256 - priority) / 256 of a second in version 2 (RFC 3768 section 6.1), of the interval in

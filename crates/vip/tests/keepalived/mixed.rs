@@ -10,12 +10,12 @@ const NODES: [usize; 3] = [1, 2, 3];
 
 #[test]
 fn in_version_2() {
-    there_and_back(&Scene::new("v2 PASS", Cluster::v2(), NODES.len()));
+    there_and_back(&Scene::alone("v2 PASS", Cluster::v2(), NODES.len()));
 }
 
 #[test]
 fn in_version_3_ipv6() {
-    there_and_back(&Scene::new("v3 IPv6", Cluster::v3_ipv6(), NODES.len()));
+    there_and_back(&Scene::alone("v3 IPv6", Cluster::v3_ipv6(), NODES.len()));
 }
 
 fn there_and_back(scene: &Scene) {
