@@ -195,7 +195,7 @@ impl Running {
     pub(crate) fn address_gone(&mut self, gone: &Found, machine: &Machine<'_>) {
         let ours = gone.link_index == self.instance.link.index
             && self.instance.addresses.iter().any(|held| held.address == gone.address);
-        if !ours || !self.held || !machine.service_alive {
+        if !ours || self.router.state() != State::Active || !machine.service_alive {
             return;
         }
         self.hold(machine.keeper);

@@ -249,6 +249,7 @@ impl Lan {
                 Action::Hold | Action::Announce | Action::Release => {}
             }
         }
+        self.nodes[number].ask_for_deadline();
         if changed {
             self.note_holders();
         }

@@ -11,6 +11,8 @@ pub(crate) struct Node {
     pub(crate) condition: Condition,
     pub(crate) link_up: bool,
     pub(crate) clock: Clock,
+    /// When it wants to be called, on nobody's clock; asked once after each call.
+    pub(crate) due: Option<Instant>,
     /// What came in while it was frozen.
     pub(crate) queue: Vec<Packet>,
 }
@@ -40,6 +42,7 @@ impl Node {
             condition: Condition::Running,
             link_up: true,
             clock,
+            due: None,
             queue: vec![],
         }
     }
@@ -49,8 +52,11 @@ impl Node {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let deadline = self.router.next_deadline().filter(|_| self.runs());
-        deadline.map(|local| self.clock.when(local))
+        self.due.filter(|_| self.runs())
+    }
+
+    pub(crate) fn ask_for_deadline(&mut self) {
+        self.due = self.router.next_deadline().map(|local| self.clock.when(local));
     }
 }
 
