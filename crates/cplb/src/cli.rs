@@ -106,7 +106,7 @@ pub(crate) enum VrrpEngine {
 /// the client nothing while another one answers.
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
-    /// Where to listen; may be repeated. [::]:PORT takes IPv4 too
+    /// Where to listen; may be repeated. The IPv6 wildcard address takes IPv4 too
     #[arg(long, value_name = "IP:PORT", required = true)]
     pub(crate) listen: Vec<SocketAddr>,
     /// A backend; may be repeated

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use backends::Origin;
+use backends::{Origin, Resource};
 
 use super::Report;
 use super::report::{LoadBalancer, VirtualRouter};
@@ -137,7 +137,11 @@ fn write_load_balancer(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer) -> f
     }
     match &discovery.origin {
         Origin::Endpoints { via, resource } => {
-            writeln!(f, "  list from the cluster's {resource:?} through {via}")?;
+            let resource = match resource {
+                Resource::Slices => "EndpointSlices",
+                Resource::Endpoints => "Endpoints",
+            };
+            writeln!(f, "  list from the cluster's {resource} through {via}")?;
         }
         Origin::Cache { age } => writeln!(
             f,
