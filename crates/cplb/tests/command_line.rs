@@ -147,7 +147,7 @@ fn status_of_a_cluster() {
         "  10.0.0.11:6443           healthy ",
         "  10.0.0.12:6443           healthy ",
         "  10.0.0.13:6443           healthy ",
-        "  list from the cluster's Slices through 127.0.0.1:6443",
+        "  list from the cluster's EndpointSlices through 127.0.0.1:6443",
     ] {
         assert!(here.lines().any(|found| found.starts_with(line)), "{line:?} in {here}");
     }
