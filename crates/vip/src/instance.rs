@@ -254,6 +254,8 @@ impl Running {
             addresses: self.instance.addresses.clone(),
             active_router: router.active_router(),
             peers: router.peers().heard().collect(),
+            foreign: router.foreign().map(|(source, it)| (source, it.clone())).collect(),
+            checksum: router.checksum(),
             counters: router.counters().clone(),
             transitions: self.transitions.iter().copied().collect(),
         }

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use kernel::address::VirtualAddress;
-use vrrp::{Counters, Instant, Peer, State, Transition};
+use vrrp::{Checksum, Counters, Foreign, Instant, Peer, State, Transition};
 
 /// What the speaker does at this moment.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,10 @@ pub struct InstanceStatus {
     pub active_router: Option<(IpAddr, Peer)>,
     /// Every router heard.
     pub peers: Vec<(IpAddr, Peer)>,
+    /// Routers heard on this virtual router identifier that seem to be none of ours.
+    pub foreign: Vec<(IpAddr, Foreign)>,
+    /// The checksum it sends at this moment, which matters to version 3 over IPv4 alone.
+    pub checksum: Checksum,
     /// The protocol's counters.
     pub counters: Counters,
     /// The last transitions, oldest first.
