@@ -22,6 +22,7 @@ const LB_ALGOS: &[LbAlgo] = &[
     LbAlgo::Sh,
     LbAlgo::Sed,
     LbAlgo::Nq,
+    LbAlgo::Mh,
 ];
 const LB_KINDS: &[LbKind] = &[LbKind::Nat, LbKind::Dr, LbKind::Tun];
 

@@ -23,6 +23,8 @@ const FIELDS: &[&str] = &[
     "advertInterval",
     "priority",
     "preempt",
+    "preemptDelay",
+    "startupDelay",
     "checksum",
 ];
 /// The ID of the first instance where none is given; k0s counts on from here.
@@ -36,6 +38,8 @@ const SPECIAL_TO_KEEPALIVED: &[char] = &['!', '#', '"', '\'', '{', '}', '$', '\\
 /// 255 means that the router owns the address, 0 that it leaves (RFC 9568 5.2.4).
 const PRIORITIES: RangeInclusive<u8> = 1..=254;
 const DEFAULT_PRIORITY: u8 = 200;
+/// That of keepalived's `preempt_delay`, about a quarter of an hour.
+const LONGEST_DELAY: Duration = Duration::from_secs(1000);
 const CHECKSUMS: &[(&str, Checksum)] = &[
     ("auto", Checksum::Auto),
     ("keepalived", Checksum::Keepalived),
@@ -66,6 +70,7 @@ pub(crate) fn read(
     let router_id = virtual_router_id(&block, index, report);
     let version = version(&block, &virtual_ips, report);
     let (unicast_source_ip, unicast_peers) = unicast(&block, &virtual_ips, report);
+    let preempt = block.read("preempt", report, Field::boolean).unwrap_or(true);
 
     let instance = VrrpInstance {
         virtual_ips,
@@ -82,7 +87,9 @@ pub(crate) fn read(
         priority: block
             .read("priority", report, |field, report| field.integer(PRIORITIES, report))
             .unwrap_or(DEFAULT_PRIORITY),
-        preempt: block.read("preempt", report, Field::boolean).unwrap_or(true),
+        preempt,
+        preempt_delay: preempt_delay(&block, preempt, report),
+        startup_delay: block.read("startupDelay", report, delay).unwrap_or_default(),
         checksum: block
             .read("checksum", report, |field, report| field.choice(CHECKSUMS, report))
             .unwrap_or_default(),
@@ -179,6 +186,23 @@ fn sub_second_interval(
     }
     report.error(&field.place, format!("advertInterval {message}"), hint);
     None
+}
+
+fn preempt_delay(block: &Mapping<'_>, preempt: bool, report: &mut Report) -> Duration {
+    let given = block.read("preemptDelay", report, delay).unwrap_or_default();
+    if preempt || given.is_zero() {
+        return given;
+    }
+    report.warning(
+        &block.place_of("preemptDelay"),
+        "preemptDelay has no effect with preempt: false",
+        "set preempt: true, or remove it: nothing is taken over that could be delayed",
+    );
+    Duration::ZERO
+}
+
+fn delay(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
+    field.duration(Duration::ZERO..=LONGEST_DELAY, report)
 }
 
 /// Its value never shows up in a finding.

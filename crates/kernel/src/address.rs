@@ -110,6 +110,12 @@ impl Addresses {
         self.delete(link_index, address)
     }
 
+    /// Takes an address off the interface that another program has put there; `false` when it was
+    /// not there.
+    pub fn remove(&mut self, link_index: u32, address: &VirtualAddress) -> Result<bool, Error> {
+        self.delete(link_index, address)
+    }
+
     /// Every address of every interface.
     pub fn list(&mut self) -> Result<Vec<Found>, Error> {
         list(&mut self.socket)

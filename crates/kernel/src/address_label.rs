@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::addrlabel::{AddrLabelAttribute, AddrLabelMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use crate::Error;
-use crate::netlink::{Message, Protocol, Socket};
+use crate::netlink::{Message, Protocol, Received, Socket};
 
 /// Labels in one network namespace, taken away again when this is dropped.
 ///
@@ -55,6 +55,17 @@ impl AddressLabels {
         Ok(())
     }
 
+    /// The labels of single addresses in the socket's network namespace, whoever set them.
+    pub fn list(&mut self) -> Result<BTreeMap<Ipv6Addr, u32>, Error> {
+        let question = RouteNetlinkMessage::GetAddrLabel(any());
+        let listed = self.socket.dump(
+            &Message::typed(&question, 0),
+            "list the address labels",
+            |received| Ok(parse(received)),
+        )?;
+        Ok(listed.into_iter().collect())
+    }
+
     /// Takes the label of one address away, whoever set it; `false` when there was none.
     pub fn remove(&mut self, address: Ipv6Addr) -> Result<bool, Error> {
         self.set.remove(&address);
@@ -82,9 +93,31 @@ impl Drop for AddressLabels {
     }
 }
 
-fn message(address: Ipv6Addr, label: u32) -> AddrLabelMessage {
+/// Address and label of RTM_NEWADDRLABEL; `None` for those of whole networks.
+fn parse(received: &Received<'_>) -> Option<(Ipv6Addr, u32)> {
+    let message = AddrLabelMessage::parse(received.body).ok()?;
+    if message.header.prefix_len != HOST_PREFIX {
+        return None;
+    }
+    let (mut address, mut label) = (None, None);
+    for attribute in message.attributes {
+        match attribute {
+            AddrLabelAttribute::Address(IpAddr::V6(given)) => address = Some(given),
+            AddrLabelAttribute::Label(given) => label = Some(given),
+            _ => {}
+        }
+    }
+    address.zip(label)
+}
+
+fn any() -> AddrLabelMessage {
     let mut message = AddrLabelMessage::default();
     message.header.family = AddressFamily::Inet6;
+    message
+}
+
+fn message(address: Ipv6Addr, label: u32) -> AddrLabelMessage {
+    let mut message = any();
     message.header.prefix_len = HOST_PREFIX;
     message.attributes.push(AddrLabelAttribute::Address(IpAddr::V6(address)));
     message.attributes.push(AddrLabelAttribute::Label(label));
@@ -109,6 +142,12 @@ mod tests {
         ours.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
+    fn add(prefix: &str, label: u32) {
+        let label = label.to_string();
+        let arguments = ["addrlabel", "add", "prefix", prefix, "label", &label];
+        assert!(Command::new("ip").args(arguments).status().unwrap().success());
+    }
+
     #[test]
     fn labels_are_set_changed_and_taken_away() {
         let namespace = Namespace::new().expect("needs root");
@@ -122,9 +161,18 @@ mod tests {
                 );
                 labels.apply(&BTreeMap::from([(VIP, 10001)])).unwrap();
                 assert_eq!(listed(), ["prefix fd00:10::100/128 label 10001"]);
+                add("fd00:10::102/128", 9);
+                add("fd00:20::/64", 9);
+                // RFC 6724, 2.1 has one of its own for ::1/128.
+                let all = BTreeMap::from([
+                    (Ipv6Addr::LOCALHOST, 0),
+                    (VIP, 10001),
+                    ("fd00:10::102".parse().unwrap(), 9),
+                ]);
+                assert_eq!(labels.list().unwrap(), all);
                 assert!(!labels.remove(OTHER).unwrap());
                 drop(labels);
-                assert_eq!(listed(), [""; 0]);
+                assert_eq!(listed(), ["prefix fd00:10::102/128 label 9"]);
             })
             .unwrap();
     }

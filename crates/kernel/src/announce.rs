@@ -1,9 +1,11 @@
 //! Telling the link that an address now lives here: gratuitous ARP and unsolicited neighbour
 //! advertisements.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rustix::net::netdevice::index_to_name;
 use socket2::{Domain, Socket, Type};
 
 use crate::link::Mac;
@@ -13,6 +15,7 @@ use crate::{Error, frame, sys};
 #[derive(Debug)]
 pub struct Announcer {
     socket: Socket,
+    link_index: u32,
     mac: Mac,
 }
 
@@ -25,7 +28,7 @@ impl Announcer {
         let open = || {
             let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
             socket.bind(&sys::packet_address(link_index, 0))?;
-            Ok(Self { socket, mac })
+            Ok(Self { socket, link_index, mac })
         };
         open().map_err(|error: io::Error| {
             Error::privileged(
@@ -36,7 +39,8 @@ impl Announcer {
         })
     }
 
-    /// Announces an address of either family once, the way keepalived does.
+    /// Announces an address of either family once, the way keepalived does: by an ARP request or a
+    /// neighbour advertisement.
     ///
     /// # Errors
     /// What send(2) says, `NetworkDown` while the link is down.
@@ -65,10 +69,20 @@ impl Announcer {
 
     /// Tells all nodes on the link the hardware address of `address`, overriding what they know.
     ///
+    /// Whether it comes from a router is told as the kernel tells it of this link when asked: a
+    /// neighbour that heard now this and now that would drop routes (RFC 4861 section 7.2.5).
+    ///
     /// # Errors
     /// As [`Announcer::announce`].
     pub fn neighbour_advertisement(&self, address: Ipv6Addr) -> io::Result<()> {
-        self.send(&frame::neighbour_advertisement(self.mac, address))
+        self.send(&frame::neighbour_advertisement(self.mac, address, self.forwards_ipv6()))
+    }
+
+    /// What the calling thread's network namespace says of the link.
+    fn forwards_ipv6(&self) -> bool {
+        let Ok(name) = index_to_name(&self.socket, self.link_index) else { return false };
+        let setting = fs::read(format!("/proc/sys/net/ipv6/conf/{name}/forwarding"));
+        setting.is_ok_and(|setting| !setting.starts_with(b"0"))
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {

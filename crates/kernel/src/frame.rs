@@ -21,6 +21,8 @@ pub(crate) const ICMPV6_HEADER: usize = NETWORK_HEADER + 40;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 /// The Override flag: listeners replace the link-layer address they know (RFC 4861 section 4.4).
 const OVERRIDE: u8 = 0x20;
+/// The Router flag: the sender is a router (RFC 4861 section 4.4).
+const ROUTER: u8 = 0x80;
 const OPTION_TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 const BROADCAST: Mac = Mac([0xff; 6]);
 const NOBODY: Mac = Mac([0; 6]);
@@ -56,11 +58,11 @@ pub(crate) fn arp_probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
 }
 
 /// An unsolicited neighbour advertisement from `address` itself to all nodes (RFC 4861 section
-/// 7.2.6).
-///
-/// The Router flag is clear: a virtual address is nobody's gateway.
-pub(crate) fn neighbour_advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
-    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, OVERRIDE, 0, 0, 0];
+/// 7.2.6): not solicited, and overriding what was known. `router` tells that the sender forwards
+/// packets, as its answers to solicitations do.
+pub(crate) fn neighbour_advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
+    let flags = if router { OVERRIDE | ROUTER } else { OVERRIDE };
+    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
     message.extend(address.octets());
     message.extend([OPTION_TARGET_LINK_LAYER_ADDRESS, 1]);
     message.extend(mac.0);

@@ -51,7 +51,8 @@ pub enum Selector {
 /// - The default route is a route to everything (prefix length 0) in the main table; the lowest
 ///   metric wins, IPv4 before IPv6.
 /// - A bond and its ports, or an interface and its VLANs, share a MAC address. Of these it is the
-///   one with addresses; where several have some, the one on top.
+///   one with addresses; where several have some, or none has, the bond, or the interface below the
+///   VLANs. A port is never meant.
 pub fn find(socket: &mut Socket, selector: &Selector) -> Result<Link, Error> {
     select::find(socket, selector)
 }

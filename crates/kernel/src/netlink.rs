@@ -75,7 +75,7 @@ impl Message {
         Self { kind: content.message_type(), flags, body }
     }
 
-    fn write(&self, sequence: u32, extra_flags: u16, datagram: &mut Vec<u8>) {
+    pub(crate) fn write(&self, sequence: u32, extra_flags: u16, datagram: &mut Vec<u8>) {
         let length = (HEADER_BYTES + self.body.len()) as u32;
         datagram.extend_from_slice(&length.to_ne_bytes());
         datagram.extend_from_slice(&self.kind.to_ne_bytes());
@@ -144,6 +144,38 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Asks for one thing and returns what `read` makes of the answer.
+    ///
+    /// NLM_F_ACK is added: an answer without the acknowledgement behind it would be left in the
+    /// socket.
+    pub fn ask<T>(
+        &mut self,
+        message: &Message,
+        purpose: impl Display,
+        read: impl Fn(&Received<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        let sequence = self.send(std::slice::from_ref(message), NLM_F_ACK, &purpose)?;
+        let mut found = None;
+        loop {
+            let datagram = receive(&self.fd, &mut self.buffer, &purpose)?;
+            for answer in messages(datagram, &purpose) {
+                let answer = answer?;
+                if answer.sequence != sequence {
+                    continue;
+                }
+                if answer.kind != NLMSG_ERROR {
+                    found = read(&answer);
+                    continue;
+                }
+                outcome(&answer, &purpose)?;
+                return found.ok_or_else(|| Error::Malformed {
+                    purpose: purpose.to_string(),
+                    detail: "it lacks what was asked for".to_owned(),
+                });
+            }
+        }
     }
 
     /// Asks for a listing and collects what `read` makes of each entry; `None` leaves one out.

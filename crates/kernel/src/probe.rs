@@ -14,7 +14,7 @@ use crate::link::Mac;
 use crate::{Error, frame, sys};
 
 /// A whole frame of ARP or of a neighbour advertisement; longer ones are none.
-const FRAME_BUFFER: usize = 1514;
+pub(crate) const FRAME_BUFFER: usize = 1514;
 
 /// A neighbour advertisement right after the IPv6 header: all other IPv6 traffic is refused in the
 /// kernel.
@@ -120,7 +120,11 @@ impl AsFd for Probe {
 }
 
 /// The filter is there before the protocol is bound, so that nothing else slips in.
-fn packet_socket(link_index: u32, protocol: u16, filter: &[SockFilter]) -> io::Result<Socket> {
+pub(crate) fn packet_socket(
+    link_index: u32,
+    protocol: u16,
+    filter: &[SockFilter],
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), None)?;
     if !filter.is_empty() {
         socket.attach_filter(filter)?;
@@ -129,7 +133,7 @@ fn packet_socket(link_index: u32, protocol: u16, filter: &[SockFilter]) -> io::R
     Ok(socket)
 }
 
-fn collect<A: Into<IpAddr>>(
+pub(crate) fn collect<A: Into<IpAddr>>(
     socket: &Socket,
     parse: impl Fn(&[u8]) -> Option<(A, Mac)>,
     answers: &mut Vec<Answer>,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -67,6 +68,26 @@ pub fn die_with_parent(command: &mut Command) {
 pub fn boot_time() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Whether somebody keeps the wall clock in step with others (adjtimex(2), STA_UNSYNC): an NTP or
+/// PTP daemon, or the host of a virtual machine through one.
+pub fn clock_is_synchronised() -> Result<bool, Error> {
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: the pointer is to a live struct timex; its `modes` are zero, so it is only filled.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::adjtimex(state.as_mut_ptr()) };
+    if result == -1 {
+        return Err(Error::privileged(
+            "CAP_SYS_TIME",
+            "ask for the state of the clock",
+            last_errno(),
+        ));
+    }
+    // SAFETY: a plain C struct of numbers, zeroed and then filled.
+    #[allow(unsafe_code)]
+    let state = unsafe { state.assume_init() };
+    Ok(state.status & libc::STA_UNSYNC == 0)
 }
 
 /// In the child: ends with the parent, also if that has ended already.

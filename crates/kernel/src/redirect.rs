@@ -25,9 +25,21 @@ pub struct Rule {
     pub vip: IpAddr,
     /// The port clients connect to.
     pub port: u16,
-    /// The port the load balancer listens on, for all addresses: connections made on this host
+    /// The port that is listened on, for all addresses: connections made on this host
     /// arrive at 127.0.0.1 or ::1.
     pub to: u16,
+    /// Whose connections.
+    pub of: Origin,
+}
+
+/// Whose connections a rule leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Those of other hosts and those made on this host.
+    #[default]
+    Anyone,
+    /// Only those made on this host.
+    ThisHost,
 }
 
 /// How many connections a rule has redirected.
@@ -175,7 +187,11 @@ impl Drop for Redirect {
 
 impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} to {}", SocketAddr::new(self.vip, self.port), self.to)
+        write!(formatter, "{} to {}", SocketAddr::new(self.vip, self.port), self.to)?;
+        match self.of {
+            Origin::Anyone => Ok(()),
+            Origin::ThisHost => write!(formatter, " for this host"),
+        }
     }
 }
 
@@ -183,6 +199,11 @@ impl Rule {
     /// Marks a rule as ours in the listings of `nft` and `iptables`.
     fn comment(&self) -> String {
         format!("cplb: {self}")
+    }
+
+    /// Whether it is for connections that arrive from other hosts as well.
+    fn is_for_arriving(&self) -> bool {
+        self.of == Origin::Anyone
     }
 }
 

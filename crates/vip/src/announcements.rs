@@ -40,12 +40,22 @@ impl Announcements {
             self.round == 1 && next > now && next.saturating_since(now) < RESTART_AT_MOST_EACH
         });
         if !begun_just_now {
-            *self = Self { round: 0, next: Some(now) };
+            self.start_anew(now);
         }
+    }
+
+    /// Starts a burst, whatever was announced just now: it is no longer true.
+    pub(crate) const fn start_anew(&mut self, now: Instant) {
+        *self = Self { round: 0, next: Some(now) };
     }
 
     pub(crate) fn stop(&mut self) {
         self.next = None;
+    }
+
+    /// The rounds since the burst began; all those after it count as one.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.round.min(BURST.len()) as u32
     }
 
     pub(crate) const fn next(&self) -> Option<Instant> {

@@ -28,20 +28,26 @@ impl FirstClaim {
         Ok(Self { probe: Some(probe), next: None, answered: None })
     }
 
-    /// When to ask next.
-    pub(crate) fn next(&self, router: &VirtualRouter) -> Option<Instant> {
+    /// When to ask next, if the address is to be claimed then.
+    pub(crate) fn next(&self, claim: Option<Instant>) -> Option<Instant> {
         self.probe.as_ref()?;
-        let claim = router.next_claim()?;
-        Some(self.next.unwrap_or(claim - AHEAD))
+        let begin = claim? - AHEAD;
+        Some(self.next.map_or(begin, |next| next.max(begin)))
     }
 
     /// Asks when it is time, and reads the answers.
-    pub(crate) fn turn(&mut self, now: Instant, router: &VirtualRouter, instance: &Instance) {
+    pub(crate) fn turn(
+        &mut self,
+        now: Instant,
+        claim: Option<Instant>,
+        router: &VirtualRouter,
+        instance: &Instance,
+    ) {
         let waiting = router.state() == State::Backup && !router.heard_anyone();
         if router.state() != State::Initialize && !waiting {
             self.probe = None;
         }
-        let due = self.next(router).is_some_and(|next| next <= now);
+        let due = self.next(claim).is_some_and(|next| next <= now);
         let Some(probe) = &mut self.probe else { return };
         // A question or answer that is lost leaves the claim as it was.
         self.answered = self.answered.or_else(|| probe.answers().ok()?.first().copied());

@@ -3,36 +3,49 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::SystemTime;
 
-use kernel::address::{Found, VirtualAddress};
-use kernel::announce::Announcer;
-use kernel::link::{Link, Mac};
-use kernel::vrrp_socket::{Family, LARGEST_DATAGRAM, Mode, OpenOptions, VrrpSocket};
-use vrrp::{Action, Advertisement, Instant, State, Transition, Version, VirtualRouter};
+use kernel::address::VirtualAddress;
+use kernel::link::Link;
+use kernel::vrrp_socket::LARGEST_DATAGRAM;
+use vrrp::{Action, Advertisement, Instant, Lead, State, Transition, Version, VirtualRouter};
 
 use crate::announcements::Announcements;
 use crate::claim::FirstClaim;
 use crate::keeper::{Holding, Keeper};
+use crate::outbox::Outboxes;
 use crate::{Error, Event, Instance, InstanceStatus, PastTransition};
+
+mod holding;
+mod tools;
+
+use tools::{Tools, mac, witness};
 
 /// One virtual router at work on its interface: does what the state machine wants done.
 pub(crate) struct Running {
     number: usize,
     instance: Instance,
     router: VirtualRouter,
+    leader: Option<Leader>,
     tools: Option<Tools>,
     claim: FirstClaim,
     announcements: Announcements,
     /// Whether the addresses are on the interface: nobody is told of them before.
     held: bool,
+    /// Until when the addresses stay although the heir is Active: until it has announced them.
+    parting: Option<Instant>,
+    /// The addresses that another host announced since this one was Active.
+    announced: BTreeSet<IpAddr>,
+    /// When another host's announcement was last answered by a burst.
+    defended: Option<Instant>,
     transitions: VecDeque<PastTransition>,
     /// What was told already, so that a repeated trouble is one log line a state.
     told: BTreeSet<(Option<IpAddr>, &'static str)>,
 }
 
-/// What belongs to the interface and is lost with it.
-struct Tools {
-    socket: VrrpSocket,
-    announcer: Announcer,
+/// What an instance of IPv6 is told of the one of IPv4 that it goes with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leader {
+    lead: Lead,
+    next_claim: Option<Instant>,
 }
 
 /// What all instances share on the thread.
@@ -70,10 +83,14 @@ impl Running {
             number,
             instance,
             router,
+            leader: None,
             tools: Some(tools),
             claim,
             announcements: Announcements::none(),
             held: false,
+            parting: None,
+            announced: BTreeSet::new(),
+            defended: None,
             transitions: VecDeque::new(),
             told: BTreeSet::new(),
         })
@@ -87,21 +104,60 @@ impl Running {
         &mut self.router
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.router.is_leaving() && self.router.state() == State::Initialize
+    pub(crate) fn speaks_from(&self, address: IpAddr) -> bool {
+        self.instance.router.source == address
     }
 
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.tools.as_ref().map(|tools| tools.socket.as_fd())
+    pub(crate) fn is_over(&self) -> bool {
+        self.router.is_leaving()
+            && self.router.state() == State::Initialize
+            && self.parting.is_none()
+    }
+
+    /// Whether this instance follows the other one: both virtual routers of one name move together,
+    /// and IPv4 leads. One that leaves leads nobody.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        self.instance.name == other.instance.name
+            && self.instance.router.source.is_ipv6()
+            && other.instance.router.source.is_ipv4()
+            && !other.router.is_leaving()
+    }
+
+    /// What those that follow it have to know.
+    pub(crate) fn as_leader(&self) -> Leader {
+        Leader { lead: self.router.lead(), next_claim: self.router.next_claim() }
+    }
+
+    /// Goes with the leader, if there is one. An error means that this node must not take part.
+    pub(crate) fn follow(&mut self, now: Instant, leader: Option<Leader>) -> Result<(), Error> {
+        self.leader = leader;
+        let lead = leader.map(|leader| leader.lead);
+        if lead == Some(Lead::Active)
+            && self.router.state() == State::Backup
+            && let Some(objection) = self.claim.objection(&self.router, &self.instance)
+        {
+            return Err(objection);
+        }
+        self.router.set_lead(now, lead);
+        Ok(())
+    }
+
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let tools = self.tools.iter();
+        tools.flat_map(|tools| [tools.socket.as_fd(), tools.witness.as_fd()])
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let claim = self.claim.next(&self.router);
-        [self.router.next_deadline(), self.announcements.next(), claim].into_iter().flatten().min()
+        let claim = self.claim.next(self.next_claim());
+        [self.router.next_deadline(), self.announcements.next(), claim, self.parting]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes other settings without leaving the state.
     pub(crate) fn update(&mut self, now: Instant, to: Instance, keeper: &Keeper) {
+        self.end_parting(keeper);
         let active = self.router.state() == State::Active;
         let dropped = |held: &&VirtualAddress| !to.addresses.contains(held);
         let gone: Vec<VirtualAddress> =
@@ -113,12 +169,22 @@ impl Running {
         let link = self.instance.link.clone();
         self.router.reconfigure(now, to.router.clone());
         self.instance = Instance { link, ..to };
+        if let Some(tools) = &mut self.tools
+            && let Ok(witness) = witness(&self.instance, tools.mac)
+        {
+            tools.witness = witness;
+        }
         if active {
             self.hold(keeper);
         }
     }
 
     pub(crate) fn receive(&mut self, now: Instant, tell: &dyn Fn(Event)) {
+        self.receive_advertisements(now, tell);
+        self.receive_announcements(now);
+    }
+
+    fn receive_advertisements(&mut self, now: Instant, tell: &dyn Fn(Event)) {
         let Some(tools) = &self.tools else { return };
         let mut buffer = [0; LARGEST_DATAGRAM];
         for _ in 0..DATAGRAMS_A_TURN {
@@ -154,7 +220,7 @@ impl Running {
 
     /// Lets timers fire. An error means that this node must not take part.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.claim.turn(now, &self.router, &self.instance);
+        self.claim.turn(now, self.next_claim(), &self.router, &self.instance);
         if self.router.next_deadline().is_none_or(|deadline| deadline > now) {
             return Ok(());
         }
@@ -166,7 +232,7 @@ impl Running {
     }
 
     /// Does what the state machine wants done, in its order.
-    pub(crate) fn perform(&mut self, now: Instant, machine: &Machine<'_>) {
+    pub(crate) fn perform(&mut self, now: Instant, machine: &Machine<'_>, outboxes: &mut Outboxes) {
         while let Some(action) = self.router.poll_action() {
             match action {
                 Action::Advertise(advertisement) => self.advertise(&advertisement, machine.tell),
@@ -174,33 +240,22 @@ impl Running {
                 Action::Announce if self.held => self.announcements.start(now),
                 // Comes with the addresses.
                 Action::Announce => {}
-                Action::Release => self.release(machine.keeper),
-                Action::Transition(transition) => self.note(transition, machine.tell),
+                // With the transition that comes next, which tells why.
+                Action::Release => {}
+                Action::Transition(transition) => {
+                    if transition.from == State::Active {
+                        self.part(now, transition.reason, machine.keeper);
+                    }
+                    self.note(transition, machine.tell);
+                }
             }
         }
+        if self.parting.is_some_and(|until| until <= now) || self.is_announced_by_heir() {
+            self.end_parting(machine.keeper);
+        }
         if self.announcements.take(now) {
-            self.announce(machine.tell);
+            self.announce(outboxes);
         }
-    }
-
-    /// The addresses have come.
-    pub(crate) fn held(&mut self, now: Instant) {
-        if self.router.state() == State::Active {
-            self.held = true;
-            self.announcements.start(now);
-        }
-    }
-
-    /// Somebody took an address off an interface; it may be one of ours.
-    pub(crate) fn address_gone(&mut self, gone: &Found, machine: &Machine<'_>) {
-        let ours = gone.link_index == self.instance.link.index
-            && self.instance.addresses.iter().any(|held| held.address == gone.address);
-        if !ours || self.router.state() != State::Active || !machine.service_alive {
-            return;
-        }
-        self.hold(machine.keeper);
-        let (instance, address) = (self.instance.name.clone(), gone.address);
-        (machine.tell)(Event::PutBack { instance, address });
     }
 
     /// Follows the interface: down and up, and made anew under the same name.
@@ -209,14 +264,20 @@ impl Running {
         if !same && (link.name != self.instance.link.name || self.tools.is_some()) {
             return;
         }
-        let mac_changed = link.mac != self.instance.link.mac;
         self.instance.link = link.clone();
-        if link.up && (self.tools.is_none() || mac_changed) {
+        let current = self.tools.as_ref().map(|tools| tools.mac);
+        if link.up && (current.is_none() || current != link.mac) {
             let opened = mac(link).map_err(|error| error.to_string()).and_then(|mac| {
                 Tools::open(&self.instance, mac).map_err(|error| error.to_string())
             });
             match opened {
-                Ok(tools) => self.tools = Some(tools),
+                Ok(tools) => {
+                    self.tools = Some(tools);
+                    if self.held {
+                        // The neighbours know the address that was.
+                        self.announcements.start_anew(now);
+                    }
+                }
                 Err(error) => {
                     let instance = self.instance.name.clone();
                     return tell(Event::Trouble { instance, error });
@@ -233,6 +294,7 @@ impl Running {
     pub(crate) fn link_gone(&mut self, now: Instant, index: u32) {
         if index == self.instance.link.index {
             self.tools = None;
+            self.parting = self.parting.map(|_| now);
             self.router.set_link(now, false);
         }
     }
@@ -261,23 +323,10 @@ impl Running {
         }
     }
 
-    fn hold(&mut self, keeper: &Keeper) {
-        self.held = false;
-        keeper.hold(self.number, self.holding());
-    }
-
-    fn release(&mut self, keeper: &Keeper) {
-        self.held = false;
-        self.announcements.stop();
-        keeper.release(self.number, self.holding());
-    }
-
-    fn holding(&self) -> Holding {
-        Holding {
-            instance: self.instance.name.clone(),
-            link_index: self.instance.link.index,
-            addresses: self.instance.addresses.clone(),
-        }
+    /// When its first claim comes: that of its leader, if it has one.
+    fn next_claim(&self) -> Option<Instant> {
+        let own = self.router.next_claim();
+        self.leader.map_or(own, |leader| leader.next_claim.or(own))
     }
 
     fn advertise(&mut self, advertisement: &Advertisement, tell: &dyn Fn(Event)) {
@@ -299,18 +348,6 @@ impl Running {
         }
     }
 
-    fn announce(&mut self, tell: &dyn Fn(Event)) {
-        let Some(tools) = &self.tools else { return };
-        for VirtualAddress { address, .. } in &self.instance.addresses {
-            if let Err(error) = tools.announcer.announce(*address)
-                && self.told.insert((Some(*address), "announce"))
-            {
-                let error = format!("cannot announce {address}: {error}");
-                tell(Event::Trouble { instance: self.instance.name.clone(), error });
-            }
-        }
-    }
-
     fn note(&mut self, transition: Transition, tell: &dyn Fn(Event)) {
         if self.transitions.len() == TRANSITIONS_KEPT {
             self.transitions.pop_front();
@@ -319,24 +356,4 @@ impl Running {
         self.told.clear();
         tell(Event::Transition { instance: self.instance.name.clone(), transition });
     }
-}
-
-impl Tools {
-    fn open(instance: &Instance, mac: Mac) -> Result<Self, kernel::Error> {
-        let source = instance.router.source;
-        let socket = VrrpSocket::open(&OpenOptions {
-            link_index: instance.link.index,
-            link_name: instance.link.name.clone(),
-            family: if source.is_ipv4() { Family::V4 } else { Family::V6 },
-            mode: match instance.router.unicast_peers.is_empty() {
-                true => Mode::Multicast,
-                false => Mode::Unicast { source },
-            },
-        })?;
-        Ok(Self { socket, announcer: Announcer::open(instance.link.index, mac)? })
-    }
-}
-
-fn mac(link: &Link) -> Result<Mac, Error> {
-    link.mac.ok_or_else(|| Error::NoMac(link.name.clone()))
 }

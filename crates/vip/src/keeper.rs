@@ -122,6 +122,7 @@ impl Work {
         loop {
             match orders.recv_timeout(renew.saturating_duration_since(Instant::now())) {
                 Ok(Order::Hold(number, holding)) => {
+                    self.service.claimed(&ips(&holding));
                     self.kept.insert(number, Kept { holding, there: false, trouble: None });
                     self.put(number);
                 }
@@ -175,11 +176,14 @@ impl Work {
     }
 
     fn release(&mut self, holding: &Holding) {
-        let addresses: Vec<IpAddr> = holding.addresses.iter().map(|held| held.address).collect();
-        self.service.released(&addresses);
+        self.service.released(&ips(holding));
         for address in &holding.addresses {
             // Already gone, with its interface or by its lifetime, is as good.
             let _ = self.addresses.release(holding.link_index, address);
         }
     }
+}
+
+fn ips(holding: &Holding) -> Vec<IpAddr> {
+    holding.addresses.iter().map(|held| held.address).collect()
 }

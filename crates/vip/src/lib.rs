@@ -10,6 +10,9 @@
 //!                    keeper (a thread) ──▶ addresses with a short lifetime
 //! ```
 //!
+//! An instance may have a router of either family under one name. They move together: the IPv6 one
+//! follows the IPv4 one ([`vrrp::VirtualRouter::set_lead`]).
+//!
 //! The speaker waits for nothing but its own descriptors: no Kubernetes, no name service, no log,
 //! no disk, and no lock of the kernel either, for which the keeper is there. It has to be right
 //! when everything else is starved, so both ask for real-time priority.
@@ -26,6 +29,7 @@ mod event;
 mod handle;
 mod instance;
 mod keeper;
+mod outbox;
 mod pulse;
 mod service;
 mod settings;

@@ -6,6 +6,9 @@ pub trait Service: Send + Sync {
     /// and vanish within seconds.
     fn alive(&self) -> bool;
 
+    /// The addresses are about to come to this node: what serves them here has to be there first.
+    fn claimed(&self, _addresses: &[IpAddr]) {}
+
     /// The addresses are about to leave this node: ends the connections to them, so that clients
     /// reconnect at once instead of talking to nobody.
     fn released(&self, addresses: &[IpAddr]);

@@ -12,6 +12,7 @@ use vrrp::Instant;
 use crate::handle::{Command, Commander};
 use crate::instance::{Machine, Running};
 use crate::keeper::Keeper;
+use crate::outbox::Outboxes;
 use crate::pulse::Pulse;
 use crate::{Error, Event, Service, Settings, Status, now};
 
@@ -24,6 +25,7 @@ pub(crate) const REALTIME_PRIORITY: u8 = 40;
 /// The thread that speaks VRRP.
 pub(crate) struct Speaker {
     instances: Vec<Running>,
+    outboxes: Outboxes,
     keeper: Keeper,
     monitor: Monitor,
     pulse: Arc<Pulse>,
@@ -63,6 +65,7 @@ impl Speaker {
         )?;
         let speaker = Self {
             instances,
+            outboxes: Outboxes::default(),
             keeper,
             monitor: Monitor::open().map_err(Error::Monitor)?,
             pulse,
@@ -91,6 +94,9 @@ impl Speaker {
             instance.router().stop(now);
         }
         self.perform(now);
+        for instance in &mut self.instances {
+            instance.end_parting(&self.keeper);
+        }
         self.publish();
         let Self { keeper, tell, .. } = self;
         // Ended means released.
@@ -100,7 +106,9 @@ impl Speaker {
 
     fn turn_until_over(&mut self) -> Result<(), Error> {
         loop {
-            self.perform(now());
+            let start = now();
+            self.move_together(start)?;
+            self.perform(start);
             // After a freeze the keeper must not see life before it was told what to let go.
             self.pulse.beat();
             self.publish();
@@ -125,6 +133,7 @@ impl Speaker {
             for instance in &mut self.instances {
                 instance.handle_timeout(now)?;
             }
+            self.move_together(now)?;
             self.perform(now);
             // Only now: an address that is gone because we overslept must stay gone.
             self.follow_the_kernel(now);
@@ -137,13 +146,14 @@ impl Speaker {
 
     fn wait(&self) {
         let deadline = self.instances.iter().filter_map(Running::next_deadline).min();
-        let deadline = deadline.map_or(self.look, |deadline| deadline.min(self.look));
+        let deadlines = [deadline, self.outboxes.next(), Some(self.look)];
+        let deadline = deadlines.into_iter().flatten().min().unwrap_or_default();
         let pause = deadline.saturating_since(now());
         let timeout = Timespec {
             tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: pause.subsec_nanos().into(),
         };
-        let sockets = self.instances.iter().filter_map(Running::descriptor);
+        let sockets = self.instances.iter().flat_map(Running::descriptors);
         let others: [BorrowedFd<'_>; 2] = [self.wake.as_fd(), self.monitor.as_fd()];
         let mut descriptors: Vec<PollFd<'_>> = others
             .into_iter()
@@ -163,7 +173,8 @@ impl Speaker {
                     self.ready = ready;
                     self.pass_on_readiness(now);
                 }
-                Command::Peers(peers) => {
+                Command::Peers(mut peers) => {
+                    peers.retain(|peer| !self.instances.iter().any(|it| it.speaks_from(*peer)));
                     for instance in &mut self.instances {
                         instance.router().set_peers(peers.clone());
                     }
@@ -240,11 +251,28 @@ impl Speaker {
         }
     }
 
+    /// Both families of an instance are on one node: whatever happened to the router that leads is
+    /// told to the one that follows.
+    fn move_together(&mut self, now: Instant) -> Result<(), Error> {
+        for number in 0..self.instances.len() {
+            let follower = &self.instances[number];
+            let leader = self.instances.iter().find(|leader| follower.follows(leader));
+            let leader = leader.map(Running::as_leader);
+            self.instances[number].follow(now, leader)?;
+        }
+        Ok(())
+    }
+
     fn perform(&mut self, now: Instant) {
-        let machine =
-            Machine { keeper: &self.keeper, service_alive: self.service_alive, tell: &*self.tell };
-        for instance in &mut self.instances {
-            instance.perform(now, &machine);
+        let Self { instances, outboxes, keeper, tell, service_alive, .. } = self;
+        let machine = Machine { keeper, service_alive: *service_alive, tell: &**tell };
+        for instance in instances.iter_mut() {
+            instance.perform(now, &machine, outboxes);
+        }
+        while let Some(announcement) = outboxes.take(now) {
+            if let Some(instance) = find(instances, announcement.instance) {
+                instance.send(&announcement, machine.tell);
+            }
         }
     }
 

@@ -118,6 +118,9 @@ pub enum Reason {
     /// Stopped at once.
     #[error("stopped")]
     Stopped,
+    /// Bound to a router of another family, whose state it is.
+    #[error("goes with its leader, which is {}", .0.name())]
+    Follows(State),
     /// The interface went down or lost its address.
     #[error("interface down")]
     LinkDown,

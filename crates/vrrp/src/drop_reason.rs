@@ -10,16 +10,22 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum DropReason {
     /// The length does not fit the count of addresses.
-    #[error("{0} bytes do not fit the packet's count of addresses: not sent by a VRRP router")]
+    #[error(
+        "{0} bytes do not fit the packet's count of addresses: no VRRP router sends that, find out who does"
+    )]
     Length(usize),
     /// Neither version 2 nor 3.
-    #[error("VRRP version {0} is unknown")]
+    #[error("VRRP version {0} is unknown: set version 2 or 3 on that router")]
     UnknownVersion(u8),
     /// Not an advertisement.
-    #[error("VRRP packet type {0} is unknown; only advertisements (1) exist")]
+    #[error(
+        "VRRP packet type {0} is unknown, only advertisements (1) exist: no VRRP router sends that, find out who does"
+    )]
     Type(u8),
     /// The checksum is wrong in every known form.
-    #[error("wrong checksum: damaged on the way, or of a router with yet another dialect")]
+    #[error(
+        "wrong checksum: damaged on the way, which a capture on both ends would show, or of a router with yet another dialect: set it to the checksum of RFC 9568"
+    )]
     Checksum,
     /// The interval is 0, so that no time of silence could be told from life.
     #[error("advertisement interval 0: give that router an interval")]
@@ -28,13 +34,19 @@ pub enum DropReason {
     #[error("authentication type {0} is not supported: use PASS or none on that router")]
     AuthenticationType(u8),
     /// Passed a router, or was forged from afar (RFC 9568 section 7.1).
-    #[error("TTL {0} instead of 255: the packet did not come from this network segment")]
+    #[error(
+        "TTL {0} instead of 255: the packet did not come from this network segment: put all nodes on one, or use unicastPeers"
+    )]
     HopLimit(u8),
     /// Another virtual router's packet.
-    #[error("virtual router {0} is another one")]
+    #[error(
+        "virtual router {0} is another one: set the same virtualRouterID if it is of this cluster"
+    )]
     OtherRouter(u8),
     /// Our own packet came back.
-    #[error("our own packet came back: a loop in the network, or our address is used twice")]
+    #[error(
+        "our own packet came back: find the loop in the network, or the host that uses our address too"
+    )]
     Own,
     /// The other version of the protocol.
     #[error("VRRP version {theirs} where version {ours} is configured: set the same on every node")]
@@ -53,7 +65,9 @@ pub enum DropReason {
         ours: u8,
     },
     /// Another password.
-    #[error("wrong password: another cluster uses this virtualRouterID, or authPass differs")]
+    #[error(
+        "wrong password: give another cluster another virtualRouterID, a node of this cluster the same authPass"
+    )]
     Password,
     /// Version 2 requires the same interval everywhere (RFC 3768 section 7.1).
     #[error(
@@ -74,7 +88,9 @@ pub enum DropReason {
     #[error("{0} is not among unicastPeers: add it, or find out who it is")]
     NoPeer(IpAddr),
     /// The router is not running.
-    #[error("this virtual router is not running")]
+    #[error(
+        "this virtual router is not running: wait until it has started and its interface is up"
+    )]
     NotRunning,
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -61,6 +62,14 @@ impl ForeignRouters {
         let count = self.0.get(&source).map_or(0, |known| known.count) + 1;
         let foreign = Foreign { difference, addresses: addresses.to_vec(), heard: now, count };
         self.0.insert(source, foreign);
+    }
+
+    /// Whether a router was heard within `time` whose packets are dropped. It may drop ours too.
+    pub(crate) fn refused_since(&self, now: Instant, time: Duration) -> bool {
+        self.0.values().any(|foreign| {
+            matches!(foreign.difference, Difference::Refused(_))
+                && now.saturating_since(foreign.heard) < time
+        })
     }
 
     /// The router speaks as one of ours now.

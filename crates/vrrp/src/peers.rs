@@ -25,6 +25,10 @@ pub struct Peer {
 /// More routers than any segment has; a forger must not make the list grow for ever.
 const MOST_HEARD: usize = 255;
 
+/// The skew time is shared among this many equal heirs at least, so that nobody's share depends
+/// on how large a small cluster is.
+const SHARES_AT_LEAST: u32 = 4;
+
 impl Peers {
     /// The routers heard, with what they last said.
     pub fn heard(&self) -> impl Iterator<Item = (IpAddr, Peer)> + '_ {
@@ -47,22 +51,88 @@ impl Peers {
         }
     }
 
-    /// How many others come before `own` when `gone` has to be followed, and how many others there
-    /// are: the higher address goes first, since it would win the tie anyway (RFC 9568 section
-    /// 6.4.3).
-    pub(crate) fn rank(&self, own: IpAddr, gone: Option<IpAddr>) -> (u32, u32) {
-        let (mut before, mut all) = (0, 0);
-        for address in self.known() {
-            all += 1;
-            before += u32::from(address > own && Some(address) != gone);
+    /// For which part of the skew time `own` lets others go first when `gone` has to be followed: the
+    /// whole at most.
+    ///
+    /// Where the others are known their number and the rank of `own` tell: the higher address goes
+    /// first, since it would win the tie anyway (RFC 9568 section 6.4.3). Where they are not, the
+    /// others are those heard so far, and a hash of the address parts those who heard the same.
+    pub(crate) fn share(&self, own: IpAddr, gone: Option<IpAddr>) -> Share {
+        let before = |address: &IpAddr| *address > own && Some(*address) != gone;
+        if let Some(others) = self.listed(own) {
+            let rank = others.iter().filter(|address| before(address)).count() as u32;
+            return Share::of(rank * HASHES, (others.len() as u32).max(SHARES_AT_LEAST));
         }
-        (before, all)
+        let others: Vec<IpAddr> =
+            self.known(own).filter(|address| Some(*address) != gone).collect();
+        let rank = others.iter().filter(|address| before(address)).count() as u32;
+        // The hash may put it behind two others.
+        let of = (others.len() as u32 + 2).max(SHARES_AT_LEAST);
+        Share::of(rank * HASHES + hash(own) * 2, of)
     }
 
-    /// Who was only heard may be long dead, so it counts only where nobody told us better.
-    pub(crate) fn known(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        let told = self.told.as_deref().filter(|told| !told.is_empty());
-        let heard = self.heard.iter().filter(move |(_, peer)| told.is_none() && peer.priority != 0);
-        told.unwrap_or_default().iter().copied().chain(heard.map(|(address, _)| *address))
+    /// Those that are compared with `own`. Who was only heard may be long dead, so it counts only
+    /// where nobody told us better.
+    pub(crate) fn known(&self, own: IpAddr) -> impl Iterator<Item = IpAddr> + '_ {
+        let listed = self.listed(own);
+        let heard =
+            self.heard.iter().filter(move |(_, peer)| listed.is_none() && peer.priority != 0);
+        let listed = self.listed(own).unwrap_or_default().iter().copied();
+        listed.chain(heard.map(|(address, _)| *address))
+    }
+
+    /// The list that we were told, if routers like `own` speak from its addresses. Those that speak
+    /// from IPv6 link-local addresses are not found in the list of a cluster.
+    fn listed(&self, own: IpAddr) -> Option<&[IpAddr]> {
+        let told = self.told.as_deref()?;
+        let like_own = |address: &IpAddr| kind(*address) == kind(own);
+        (told.is_empty() || told.iter().any(like_own)).then_some(told)
     }
 }
+
+/// A part of the skew time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    numerator: u32,
+    denominator: u32,
+}
+
+impl Share {
+    const fn of(numerator: u32, shares: u32) -> Self {
+        Self { numerator, denominator: shares * HASHES }
+    }
+}
+
+impl std::ops::Mul<Share> for std::time::Duration {
+    type Output = Self;
+
+    fn mul(self, share: Share) -> Self {
+        self * share.numerator / share.denominator
+    }
+}
+
+/// How many values [`hash`] has.
+const HASHES: u32 = 1 << 12;
+
+/// Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): neighbouring
+/// addresses, as those of a cluster often are, come to lie far apart.
+fn hash(address: IpAddr) -> u32 {
+    let number = match address {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            (bits >> 64) as u64 ^ bits as u64
+        }
+    };
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASHES.ilog2())) as u32
+}
+
+fn kind(address: IpAddr) -> (bool, bool) {
+    match address {
+        IpAddr::V4(_) => (true, false),
+        IpAddr::V6(address) => (false, address.is_unicast_link_local()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

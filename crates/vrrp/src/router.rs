@@ -9,12 +9,14 @@ use crate::{
 };
 
 mod check;
+mod following;
 mod outlook;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod timing;
 
+pub use following::Lead;
 pub use outlook::Outlook;
 
 use timing::Timers;
@@ -28,10 +30,14 @@ use timing::Timers;
 ///   that can takes over. If nobody is better, nothing moves.
 /// - **Hand-over.** A router that leaves lowers its priority to 1 and goes on serving until its
 ///   heir is heard; priority 0 is only the last resort.
-/// - **Ranks.** Equal routers would time out together. Each waits an extra share of the skew time
-///   by its rank among the peers it knows.
+/// - **Ranks.** Equal routers would time out together. Each waits an extra share of the skew time by
+///   its rank among the peers that it was told of. Who was told of none ranks itself among those
+///   that it has heard, and adds a share by a hash of its address: up to half of the skew time.
+/// - **Other clusters.** Beside a router that it has refused to hear it advertises up to 4 % later,
+///   without which keepalived would never speak; never so late that its own heirs notice.
 /// - **Oversleeping.** An Active router that was not running until its heirs gave it up knows that
 ///   another one has taken over, and steps back instead of fighting.
+/// - **Following.** Routers of one node may be bound to move together: [`Self::set_lead`].
 /// - **Listening.** Before its first claim a router listens for a second at least, so that it
 ///   hears an Active router of a longer interval or another version.
 ///
@@ -48,6 +54,8 @@ pub struct VirtualRouter {
     tracking: i16,
     leaving: bool,
     link_up: bool,
+    /// What the router says that this one follows, if any.
+    lead: Option<Lead>,
     heard_anyone: bool,
     /// When the start-up delay ends, once it has begun.
     begins: Option<Instant>,
@@ -117,6 +125,7 @@ impl VirtualRouter {
             tracking: 0,
             leaving: false,
             link_up: true,
+            lead: None,
             heard_anyone: false,
             begins: None,
             active: None,
@@ -151,12 +160,21 @@ impl VirtualRouter {
 
     /// The priority that is advertised at this moment.
     pub fn priority(&self) -> u8 {
-        if self.leaving {
+        if self.leaving || self.is_giving_way() {
             return LEAVING_PRIORITY;
         }
         if self.is_owner() {
             return OWNER;
         }
+        let priority = self.usual_priority();
+        match self.lead {
+            Some(Lead::Active) => (priority + 1).min(BEST_PRIORITY),
+            _ => priority,
+        }
+    }
+
+    /// That of a router on its own.
+    fn usual_priority(&self) -> u8 {
         let configured = i16::from(self.settings.priority.min(BEST_PRIORITY));
         let tracked = configured.saturating_add(self.tracking).clamp(1, BEST_PRIORITY.into()) as u8;
         if self.ready {
@@ -218,9 +236,14 @@ impl VirtualRouter {
         [start, self.next_claim(), advertise, give_up].into_iter().flatten().min()
     }
 
-    /// When a Backup becomes Active if nothing is heard until then.
+    /// When a Backup becomes Active if nothing is heard until then. One that follows another
+    /// router claims with it.
     pub fn next_claim(&self) -> Option<Instant> {
-        self.timers.down.map(|down| down + self.claim_delay())
+        match self.lead {
+            None => self.timers.down.map(|down| down + self.claim_delay()),
+            Some(Lead::Active) => self.timers.down,
+            Some(Lead::Backup | Lead::Undecided) => None,
+        }
     }
 
     /// What is to be done next; to be asked after every call that takes `now`, until `None`.
@@ -301,10 +324,7 @@ impl VirtualRouter {
         match self.state {
             State::Active => self.advertise(now),
             State::Backup if self.is_owner() => self.become_active(now, Reason::Owner),
-            State::Backup if self.heard_anyone => {
-                self.timers.down = Some(now + self.silence());
-            }
-            State::Backup => self.timers.down = Some(now + self.first_silence()),
+            State::Backup => self.watch(now),
             State::Initialize => {}
         }
     }
@@ -354,8 +374,10 @@ impl VirtualRouter {
         } else if due(self.next_claim()) {
             let reason = self.reason_to_claim(now);
             self.become_active(now, reason);
-        } else if due(self.timers.give_up) {
+        } else if due(self.timers.give_up) && self.leaving {
             self.leave(now, Reason::NoHeir);
+        } else if due(self.timers.give_up) {
+            self.step_down_without_heir(now);
         } else if due(self.timers.advertise) {
             self.advertise(now);
         }

@@ -40,6 +40,8 @@ pub enum LbAlgo {
     Sed,
     /// Never queue.
     Nq,
+    /// Maglev hashing; k0s does not know it.
+    Mh,
 }
 
 impl LbAlgo {
@@ -56,6 +58,7 @@ impl LbAlgo {
             Self::Sh => "sh",
             Self::Sed => "sed",
             Self::Nq => "nq",
+            Self::Mh => "mh",
         }
     }
 }

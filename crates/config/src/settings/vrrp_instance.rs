@@ -31,6 +31,11 @@ pub struct VrrpInstance {
     pub priority: u8,
     /// Whether a router of higher priority takes over from a lower one; true unless given.
     pub preempt: bool,
+    /// How much longer than without it a router of lower priority may go on before it is taken
+    /// over from, 0 s to 1000 s; zero unless given, and always without `preempt`.
+    pub preempt_delay: Duration,
+    /// How long after the start the virtual router takes no part, 0 s to 1000 s; zero unless given.
+    pub startup_delay: Duration,
     /// Which VRRPv3 checksum over IPv4 is sent.
     pub checksum: Checksum,
 }
@@ -50,6 +55,8 @@ impl fmt::Debug for VrrpInstance {
             .field("version", &self.version)
             .field("priority", &self.priority)
             .field("preempt", &self.preempt)
+            .field("preempt_delay", &self.preempt_delay)
+            .field("startup_delay", &self.startup_delay)
             .field("checksum", &self.checksum)
             .finish()
     }

@@ -31,6 +31,8 @@ fn defaults() {
         version: VrrpVersion::V2,
         priority: 200,
         preempt: true,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
         checksum: Checksum::Auto,
     };
     assert_eq!(found, expected);
@@ -316,6 +318,34 @@ fn our_own_fields() {
         ("checksum: Auto", "8:21: error: checksum \"Auto\" is none of auto, keepalived, rfc9568"),
     ] {
         check(&with(field), &[&format!("k0s.yaml:{expected}")]);
+    }
+}
+
+#[test]
+fn delays() {
+    let found = accepted(&with("preemptDelay: 5m\nstartupDelay: 2.5s"));
+    assert_eq!(
+        (found.preempt_delay, found.startup_delay),
+        (Duration::from_secs(300), Duration::from_millis(2_500))
+    );
+    let found = accepted(&with("preempt: true\npreemptDelay: 1000s\nstartupDelay: 1000s"));
+    assert_eq!(
+        (found.preempt_delay, found.startup_delay),
+        (Duration::from_secs(1_000), Duration::from_secs(1_000))
+    );
+    accepted(&with("preempt: false\npreemptDelay: 0s"));
+    for (field, expected) in [
+        ("preemptDelay: 1001s", "error: preemptDelay 1001s is out of range: 0ns to 1000s"),
+        ("preemptDelay: -1s", "error: preemptDelay -1s is out of range: 0ns to 1000s"),
+        ("preemptDelay: 300", "error: preemptDelay must be a duration, not a number"),
+        ("startupDelay: 20m", "error: startupDelay 20m is out of range: 0ns to 1000s"),
+        ("startupDelay: soon", "error: startupDelay \"soon\" is no duration"),
+        (
+            "preemptDelay: 5s\npreempt: false",
+            "warning: preemptDelay has no effect with preempt: false",
+        ),
+    ] {
+        check(&with(field), &[&format!("k0s.yaml:8:25: {expected}")]);
     }
 }
 

@@ -55,6 +55,15 @@ fn neighbour_advertisement_moves_the_address_without_making_a_router() {
 }
 
 #[test]
+fn neighbour_advertisement_of_a_host_that_forwards_says_so() {
+    let entry = neighbour_after("fd09::100", |announcer| {
+        fs::write("/proc/sys/net/ipv6/conf/eth0/forwarding", "1").unwrap();
+        announcer.neighbour_advertisement(VIP_V6).unwrap();
+    });
+    assert!(entry.contains("router"), "{entry}");
+}
+
+#[test]
 fn says_that_the_link_is_down() {
     let cable = Cable::new();
     cable.here(|| {

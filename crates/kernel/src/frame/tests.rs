@@ -48,8 +48,13 @@ fn arp_probe_is_that_of_rfc_5227() {
 
 #[test]
 fn neighbour_advertisement_is_that_of_keepalived() {
-    let frame = neighbour_advertisement(KEEPALIVED_V6, "fd05::100".parse().unwrap());
+    let frame = neighbour_advertisement(KEEPALIVED_V6, "fd05::100".parse().unwrap(), false);
     assert_eq!(frame, hex(KEEPALIVED_ADVERTISEMENT));
+
+    // The Router flag is the highest bit after the checksum, which falls by as much.
+    let frame = neighbour_advertisement(KEEPALIVED_V6, "fd05::100".parse().unwrap(), true);
+    let of_a_router = KEEPALIVED_ADVERTISEMENT.replace("a518 20000000", "2518 a0000000");
+    assert_eq!(frame, hex(&of_a_router));
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn by_mac(socket: &mut Socket, links: Vec<Link>, mac: Mac) -> Result<Link, Error
 }
 
 /// The interfaces with this MAC address, without those that are clearly not meant: the ports of a
-/// bond, those without addresses where another has some, those below another.
+/// bond or bridge, those without addresses where another has some, those on top of another.
 pub(super) fn sharing(links: Vec<Link>, mac: Mac, addresses: &[Found]) -> Vec<Link> {
     let mut candidates = links;
     candidates.retain(|link| link.mac == Some(mac));
@@ -62,8 +62,8 @@ pub(super) fn sharing(links: Vec<Link>, mac: Mac, addresses: &[Found]) -> Vec<Li
     prefer(&mut candidates, |link| {
         addresses.iter().any(|found| found.link_index == link.index && !is_link_local(found))
     });
-    let below: Vec<u32> = candidates.iter().filter_map(|link| link.lower).collect();
-    prefer(&mut candidates, |link| !below.contains(&link.index));
+    let left: Vec<u32> = candidates.iter().map(|link| link.index).collect();
+    prefer(&mut candidates, |link| link.lower.is_none_or(|lower| !left.contains(&lower)));
     candidates
 }
 

@@ -184,13 +184,15 @@ fn of_interfaces_with_one_mac_address_that_with_addresses_is_meant() {
     let link_local = found(4, "fe80::1");
     assert_eq!(chosen(&[found(4, "10.9.0.4")]), ["bond0"]);
     assert_eq!(chosen(&[link_local.clone(), found(5, "10.9.0.5")]), ["bond0.10"]);
-    assert_eq!(chosen(&[found(4, "10.9.0.4"), found(5, "10.9.0.5")]), ["bond0.10"]);
+    assert_eq!(chosen(&[found(4, "10.9.0.4"), found(5, "10.9.0.5")]), ["bond0"]);
     assert_eq!(
         chosen(&[found(5, "10.9.0.5"), found(6, "fd09::6")]),
         ["bond0.10", "bond0.20"],
         "no telling which"
     );
-    assert_eq!(chosen(&[link_local]), ["bond0.10", "bond0.20"], "nor without any address");
+    assert_eq!(chosen(&[link_local]), ["bond0"], "without any address");
+    // A port cannot speak, whatever addresses somebody left on it.
+    assert_eq!(chosen(&[found(2, "10.9.0.2")]), ["bond0"]);
 }
 
 #[test]

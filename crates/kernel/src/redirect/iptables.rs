@@ -106,7 +106,7 @@ fn install_script(prefix: &str, rules: &[Rule], listing: &[String]) -> String {
     for entrance in ENTRANCES {
         script += &delete_jumps(prefix, entrance, listing);
         script += &format!("-I {entrance} 1 -m comment --comment cplb -j {prefix}-{entrance}\n");
-        for rule in rules {
+        for rule in rules_of(entrance, rules) {
             script += &format!("-A {prefix}-{entrance} {}\n", rule_arguments(rule));
         }
     }
@@ -137,8 +137,14 @@ fn is_jump(arguments: &str, prefix: &str, entrance: &str) -> bool {
     arguments.ends_with(&format!("-j {prefix}-{entrance}"))
 }
 
+/// Those of the rules that belong there.
+fn rules_of<'a>(entrance: &str, rules: &'a [Rule]) -> impl Iterator<Item = &'a Rule> {
+    let arriving = entrance == "PREROUTING";
+    rules.iter().filter(move |rule| !arriving || rule.is_for_arriving())
+}
+
 fn rule_arguments(rule: &Rule) -> String {
-    let Rule { vip, port, to } = rule;
+    let Rule { vip, port, to, of: _ } = rule;
     let length = match vip {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
@@ -159,7 +165,8 @@ fn is_installed(prefix: &str, rules: &[Rule], listing: &[String]) -> bool {
     ENTRANCES.iter().all(|entrance| {
         let first = in_chain((*entrance).to_owned()).next();
         first.is_some_and(|arguments| is_jump(&arguments, prefix, entrance))
-            && in_chain(format!("{prefix}-{entrance}")).eq(rules.iter().map(rule_arguments))
+            && in_chain(format!("{prefix}-{entrance}"))
+                .eq(rules_of(entrance, rules).map(rule_arguments))
     })
 }
 

@@ -61,7 +61,7 @@ impl Nftables {
 
     pub(super) fn intact(&mut self, rules: &[Rule]) -> Result<bool, Error> {
         let expected = message::CHAINS.iter().flat_map(|chain| {
-            rules.iter().map(|rule| (chain.name.to_owned(), Some(rule.comment())))
+            chain.rules(rules).map(|rule| (chain.name.to_owned(), Some(rule.comment())))
         });
         Ok(self.list()?.into_iter().map(|found| (found.chain, found.comment)).eq(expected))
     }

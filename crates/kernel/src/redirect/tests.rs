@@ -12,9 +12,18 @@ use crate::netns::Namespace;
 use crate::process::die_with_parent;
 use crate::test_cable::{Cable, give, listen, port_reached, run, wait_for};
 
-const V4: Rule = Rule { vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)), port: 6443, to: 6444 };
-const V6: Rule =
-    Rule { vip: IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100)), port: 6443, to: 6444 };
+const V4: Rule = Rule {
+    vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)),
+    port: 6443,
+    to: 6444,
+    of: Origin::Anyone,
+};
+const V6: Rule = Rule {
+    vip: IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100)),
+    port: 6443,
+    to: 6444,
+    of: Origin::Anyone,
+};
 
 /// What `nft list ruleset` shows for both rules, without the first line: it ends with the owner's
 /// name.
@@ -97,6 +106,21 @@ fn connections_of_other_hosts_and_of_this_one_reach_the_load_balancer() {
     redirect.remove().unwrap();
     for rule in [V4, V6] {
         assert_eq!(port_reached(rule.vip, 6443, &cable.there, &listeners), 6443);
+    }
+}
+
+#[test]
+fn a_rule_for_this_host_leaves_the_connections_of_others_alone() {
+    let (cable, listeners) = host_with_vips();
+    let rules = [V4, V6].map(|rule| Rule { of: Origin::ThisHost, ..rule });
+    for method in [Method::Nftables, Method::Iptables] {
+        let mut redirect = cable.here(|| Redirect::install_by(method, TABLE, &rules).unwrap());
+        assert!(cable.here(|| redirect.intact().unwrap()));
+        for vip in [V4.vip, V6.vip] {
+            assert_eq!(port_reached(vip, 6443, &cable.here, &listeners), 6444, "{method:?}");
+            assert_eq!(port_reached(vip, 6443, &cable.there, &listeners), 6443, "{method:?}");
+        }
+        cable.here(|| redirect.remove().unwrap());
     }
 }
 

@@ -78,7 +78,8 @@ impl Segment {
         segment
     }
 
-    fn connect(&self, host: usize, mac: &str) {
+    /// Plugs the host in: a new eth0.
+    pub(crate) fn connect(&self, host: usize, mac: &str) {
         let port = format!("port{host}");
         let namespace = self.host(host);
         namespace.run(disable_duplicate_address_detection).unwrap().unwrap();
@@ -109,7 +110,42 @@ impl Segment {
     }
 
     pub(crate) fn speaker(&self, host: usize, cluster: &Cluster, priority: u8) -> Speaker {
-        let router = vrrp::Settings {
+        self.speaker_of(host, "eth0", std::slice::from_ref(cluster), priority)
+    }
+
+    /// One that has a router for each of them, all of one name.
+    pub(crate) fn speaker_of(
+        &self,
+        host: usize,
+        interface: &str,
+        clusters: &[Cluster],
+        priority: u8,
+    ) -> Speaker {
+        let service = Arc::new(Fake::default());
+        let (sender, events) = mpsc::channel();
+        let start = || {
+            let mut socket = Socket::open(Protocol::Route).unwrap();
+            let link = link::find(&mut socket, &Selector::Name(interface.into())).unwrap();
+            let instance = |cluster: &Cluster| Instance {
+                name: "test".into(),
+                link: link.clone(),
+                router: self.router(host, cluster, priority),
+                addresses: vec![cluster.virtual_address()],
+            };
+            let settings = Settings {
+                instances: clusters.iter().map(instance).collect(),
+                lifetime: Settings::DEFAULT_LIFETIME,
+                realtime: true,
+            };
+            let service = Arc::clone(&service);
+            Vip::start(settings, service, Arc::new(move |event| drop(sender.send(event)))).unwrap()
+        };
+        let vip = self.host(host).run(start).unwrap();
+        Speaker { vip, events, service }
+    }
+
+    fn router(&self, host: usize, cluster: &Cluster, priority: u8) -> vrrp::Settings {
+        vrrp::Settings {
             virtual_router_id: 51,
             version: cluster.version,
             priority,
@@ -124,27 +160,7 @@ impl Segment {
             source: self.source(host, cluster),
             unicast_peers: self.peers(host, cluster),
             addresses: vec![cluster.virtual_address().address],
-        };
-        let service = Arc::new(Fake::default());
-        let (sender, events) = mpsc::channel();
-        let start = || {
-            let mut socket = Socket::open(Protocol::Route).unwrap();
-            let instance = Instance {
-                name: "test".into(),
-                link: link::find(&mut socket, &Selector::Name("eth0".into())).unwrap(),
-                router,
-                addresses: vec![cluster.virtual_address()],
-            };
-            let settings = Settings {
-                instances: vec![instance],
-                lifetime: Settings::DEFAULT_LIFETIME,
-                realtime: true,
-            };
-            let service = Arc::clone(&service);
-            Vip::start(settings, service, Arc::new(move |event| drop(sender.send(event)))).unwrap()
-        };
-        let vip = self.host(host).run(start).unwrap();
-        Speaker { vip, events, service }
+        }
     }
 
     /// Where the host's advertisements come from: to IPv6's group from its link-local address

@@ -2,8 +2,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp::{
-    Action, Advertisement, Authentication, Checksum, ChecksumChoice, Datagram, Instant, Settings,
-    State, Version, VirtualRouter,
+    Action, Advertisement, Authentication, Checksum, ChecksumChoice, Datagram, Instant, Lead,
+    Settings, State, Version, VirtualRouter,
 };
 
 /// Drives a router with whatever the bytes say, and looks after every call whether it still makes
@@ -86,6 +86,7 @@ struct Driver {
     now: Instant,
     state: State,
     holds: bool,
+    lead: Option<Lead>,
 }
 
 /// No call has a reason to want more than this done.
@@ -102,6 +103,7 @@ impl Driver {
             now,
             state: State::Initialize,
             holds: false,
+            lead: None,
         };
         driver.router.start(now);
         driver.look();
@@ -110,7 +112,7 @@ impl Driver {
 
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let now = self.now;
-        match bytes.next() % 13 {
+        match bytes.next() % 14 {
             0 => self.now = now + Duration::from_millis(bytes.word().into()),
             1 => self.now = now + Duration::from_secs(u64::from(bytes.next()) * 10),
             2 => {
@@ -129,6 +131,11 @@ impl Driver {
             }
             10 => self.router.hand_over(now, Duration::from_millis(bytes.word().into())),
             11 => self.router.reconfigure(now, settings(bytes)),
+            12 => {
+                let leads = [None, Some(Lead::Active), Some(Lead::Backup), Some(Lead::Undecided)];
+                self.lead = leads[usize::from(bytes.next()) % leads.len()];
+                self.router.set_lead(now, self.lead);
+            }
             _ if bytes.next() & 1 != 0 => self.router.start(now),
             _ => self.router.stop(now),
         }
@@ -188,12 +195,16 @@ impl Driver {
         assert_eq!(self.holds, self.state == State::Active);
         assert!(router.priority() >= 1);
         assert!(router.foreign().count() <= 32 && router.peers().heard().count() <= 255);
-        assert_eq!(router.next_claim().is_some(), self.state == State::Backup);
-        let interval = router.settings().interval;
+        let led = matches!(self.lead, Some(Lead::Backup | Lead::Undecided));
+        let claims = self.state == State::Backup && !led;
+        assert_eq!(router.next_claim().is_some(), claims);
+        // Beside a foreign router a 25th later at most.
+        let interval = router.settings().interval * 26 / 25;
         match (self.state, router.next_deadline()) {
             (State::Initialize, deadline) => {
                 assert!(deadline.is_none_or(|deadline| deadline <= *now + LONGEST_WAIT * 3));
             }
+            (State::Backup, None) => assert!(!claims),
             (State::Backup, deadline) => {
                 assert!(deadline.is_some_and(|deadline| deadline <= *now + LONGEST_WAIT));
             }

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{ActiveRouter, Rival, VirtualRouter};
+use super::{ActiveRouter, Lead, Rival, VirtualRouter};
 use crate::{Action, Checksum, Instant, Settings, State};
 
 /// Everything of a router that decides what it will do, and nothing else: times count from now,
@@ -17,6 +17,7 @@ pub struct Outlook<'a> {
     tracking: i16,
     leaving: bool,
     link_up: bool,
+    lead: Option<Lead>,
     demoted: bool,
     learned: Checksum,
     begins: Option<Duration>,
@@ -28,6 +29,9 @@ pub struct Outlook<'a> {
     /// Until then, and since then.
     down: Option<(Duration, Duration)>,
     advertise: Option<(Duration, Duration)>,
+    claims_with_leader: bool,
+    rival_heard: Option<Duration>,
+    late: bool,
     others: Vec<IpAddr>,
     no_others: bool,
     actions: Vec<&'a Action>,
@@ -45,7 +49,8 @@ impl VirtualRouter {
             tracking,
             leaving,
             link_up,
-            heard_anyone: _,
+            lead,
+            heard_anyone,
             begins,
             active,
             preempts,
@@ -68,6 +73,7 @@ impl VirtualRouter {
             tracking: *tracking,
             leaving: *leaving,
             link_up: *link_up,
+            lead: *lead,
             demoted: *demoted,
             learned: *learned,
             begins: begins.map(rest),
@@ -81,7 +87,13 @@ impl VirtualRouter {
             // Later than too late makes no difference: no claim delay is longer than two skews.
             down: timers.down.map(|at| (rest(at), ago(at).min(self.skew_unit() * 2))),
             advertise: timers.advertise.map(|at| (rest(at), ago(at).min(self.given_up_after()))),
-            others: peers.known().collect(),
+            claims_with_leader: *heard_anyone && lead.is_some(),
+            rival_heard: self
+                .last_rival()
+                .filter(|_| lead.is_some())
+                .map(|at| rest(at + settings.interval)),
+            late: self.next_advertisement(now).saturating_since(now) > settings.interval,
+            others: peers.known(settings.source).collect(),
             no_others: peers.are_none(),
             actions: actions.iter().collect(),
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::timing::{DOWN_INTERVALS, Timers};
-use super::{ActiveRouter, OWNER, Rival, VirtualRouter};
+use super::{ActiveRouter, Lead, OWNER, Rival, VirtualRouter};
 use crate::{Action, Advertisement, Instant, Reason, State, Transition};
 
 impl VirtualRouter {
@@ -51,6 +51,12 @@ impl VirtualRouter {
         }
         if self.leaving {
             return self.enter(now, State::Initialize, Reason::HandedOver(source));
+        }
+        match self.lead {
+            // The leader decides, not what is heard here.
+            Some(Lead::Active) => return,
+            Some(Lead::Backup) => return self.step_down(now),
+            Some(Lead::Undecided) | None => {}
         }
         let reason = match higher_address {
             true if self.is_owner() => {
@@ -137,6 +143,9 @@ impl VirtualRouter {
     }
 
     pub(super) fn reason_to_claim(&self, now: Instant) -> Reason {
+        if self.lead.is_some() {
+            return Reason::Follows(State::Active);
+        }
         let Some(active) = self.active else {
             return Reason::NobodyHeard(now.saturating_since(self.since));
         };
@@ -167,6 +176,12 @@ impl VirtualRouter {
         self.timers.down = Some(now + self.first_silence());
     }
 
+    /// Goes on as a Backup, with all the time for the Active router to be heard.
+    pub(super) fn watch(&mut self, now: Instant) {
+        let silence = if self.heard_anyone { self.silence() } else { self.first_silence() };
+        self.timers.down = Some(now + silence);
+    }
+
     fn become_backup(&mut self, now: Instant, reason: Reason) {
         self.enter(now, State::Backup, reason);
         self.timers.down = Some(now + self.silence());
@@ -177,7 +192,7 @@ impl VirtualRouter {
         // before the neighbours hear from us.
         self.send(self.advertisement());
         self.enter(now, State::Active, reason);
-        self.timers.advertise = Some(now + self.settings.interval);
+        self.timers.advertise = Some(self.next_advertisement(now));
         self.active = None;
         self.counters.became_active += 1;
         self.actions.push_back(Action::Announce);
@@ -189,9 +204,14 @@ impl VirtualRouter {
             return;
         }
         if self.state == State::Active {
-            self.send(Advertisement { priority: 0, ..self.advertisement() });
+            self.resign();
         }
         self.enter(now, State::Initialize, reason);
+    }
+
+    /// Tells the others that it leaves; the state is for the caller to change.
+    pub(super) fn resign(&mut self) {
+        self.send(Advertisement { priority: 0, ..self.advertisement() });
     }
 
     /// The one place where the state changes. Timers are for the caller to set.
@@ -213,7 +233,7 @@ impl VirtualRouter {
     /// Re-arms the timer too: nothing but sending does.
     pub(super) fn advertise(&mut self, now: Instant) {
         self.send(self.advertisement());
-        self.timers.advertise = Some(now + self.settings.interval);
+        self.timers.advertise = Some(self.next_advertisement(now));
     }
 
     fn send(&mut self, advertisement: Advertisement) {

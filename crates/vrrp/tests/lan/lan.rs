@@ -15,6 +15,10 @@ pub(crate) struct Lan {
     pub(crate) now: Instant,
     pub(crate) network: Network,
     pub(crate) nodes: Vec<Node>,
+    /// If there are any, router n leads router n + pairs of the same machine.
+    pub(crate) pairs: usize,
+    /// Whether the routers are told of one another.
+    pub(crate) acquainted: bool,
     /// Who held the addresses, whenever that changed.
     pub(crate) history: Vec<(Instant, Vec<usize>)>,
     /// Every change of state.
@@ -59,6 +63,8 @@ impl Lan {
             now,
             network: Network::new(seed),
             nodes: nodes.collect(),
+            pairs: 0,
+            acquainted: true,
             history: vec![],
             transitions: vec![],
         };
@@ -199,12 +205,17 @@ impl Lan {
         longest.max(still)
     }
 
-    fn boot(&mut self, number: usize) {
-        let peers: Vec<IpAddr> = (0..self.nodes.len()).map(address).collect();
-        let link_up = self.nodes[number].link_up;
+    pub(crate) fn boot(&mut self, number: usize) {
+        // Those of the own family, whoever runs.
+        let family = if self.pairs == 0 { self.nodes.len() } else { self.pairs };
+        let begin = number / family * family;
+        let peers: Vec<IpAddr> = (begin..begin + family).map(address).collect();
+        let (link_up, acquainted) = (self.nodes[number].link_up, self.acquainted);
         self.with_router(number, |router, now| {
             router.set_link(now, link_up);
-            router.set_peers(peers);
+            if acquainted {
+                router.set_peers(peers);
+            }
             router.start(now);
         });
     }
@@ -231,8 +242,23 @@ impl Lan {
         self.perform(packet.to);
     }
 
-    /// Does what a router wants done.
+    /// Does what a router wants done, and tells the other one of its pair.
     fn perform(&mut self, number: usize) {
+        self.perform_alone(number);
+        if self.pairs == 0 {
+            return;
+        }
+        let (leader, follower) = (number % self.pairs, number % self.pairs + self.pairs);
+        let now = self.nodes[follower].clock.read(self.now);
+        if self.nodes[leader].runs() && self.nodes[follower].runs() {
+            let leader = &self.nodes[leader].router;
+            let lead = (!leader.is_leaving()).then(|| leader.lead());
+            self.nodes[follower].router.set_lead(now, lead);
+            self.perform_alone(follower);
+        }
+    }
+
+    fn perform_alone(&mut self, number: usize) {
         let mut changed = false;
         while let Some(action) = self.nodes[number].router.poll_action() {
             match action {

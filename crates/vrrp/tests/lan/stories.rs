@@ -45,6 +45,26 @@ fn a_dead_holder_is_followed_by_one_heir_within_the_down_interval() {
 }
 
 #[test]
+fn routers_that_know_of_nobody_take_over_one_by_one_without_a_duel() {
+    let mut lan = Lan::of_equals(5);
+    lan.acquainted = false;
+    let all = [0, 1, 2, 3, 4];
+    all.into_iter().for_each(|number| lan.restart(number));
+    lan.begin_history();
+    lan.run(Duration::from_secs(10));
+    for _ in 0..4 {
+        let holder = lan.holder();
+        lan.crash(holder);
+        lan.begin_history();
+        lan.run(Duration::from_secs(10));
+        assert_eq!(lan.longest(&all, several), Duration::ZERO, "{:?}", lan.history);
+        // 3 x 1 s, the skew of (256 - 200) / 256 s, and as much again at most.
+        let silence = lan.longest(&all, none);
+        assert!(silence <= Duration::from_micros(3_437_500), "{silence:?} without a holder");
+    }
+}
+
+#[test]
 fn a_planned_hand_over_leaves_no_moment_without_a_holder() {
     let mut lan = settled();
     lan.with_router(2, |router, now| router.hand_over(now, Duration::from_secs(4)));

@@ -1,11 +1,21 @@
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::*;
+use crate::redirect::Origin;
 use crate::test_cable::{Cable, give, listen, port_reached, run};
 
-const V4: Rule = Rule { vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)), port: 6443, to: 6444 };
-const V6: Rule =
-    Rule { vip: IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100)), port: 6443, to: 6444 };
+const V4: Rule = Rule {
+    vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)),
+    port: 6443,
+    to: 6444,
+    of: Origin::Anyone,
+};
+const V6: Rule = Rule {
+    vip: IpAddr::V6(Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 0x100)),
+    port: 6443,
+    to: 6444,
+    of: Origin::Anyone,
+};
 
 /// `iptables -t nat -S` of iptables 1.8.9 after [`INSTALL`], on a host with a rule of its own.
 const INSTALLED: &str = r#"-P PREROUTING ACCEPT

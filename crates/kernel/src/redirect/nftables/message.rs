@@ -72,6 +72,14 @@ pub(super) const CHAINS: [Chain; 2] = [
     Chain { name: "output", hook: libc::NF_INET_LOCAL_OUT },
 ];
 
+impl Chain {
+    /// Those of the rules that belong here.
+    pub(super) fn rules<'a>(&self, rules: &'a [Rule]) -> impl Iterator<Item = &'a Rule> {
+        let arriving = self.hook == libc::NF_INET_PRE_ROUTING;
+        rules.iter().filter(move |rule| !arriving || rule.is_for_arriving())
+    }
+}
+
 /// A table as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FoundTable {
@@ -118,11 +126,11 @@ pub(super) fn delete_table(table: &str) -> Message {
     body.message(libc::NFT_MSG_DELTABLE, 0)
 }
 
-/// Every rule in both chains.
+/// Every rule in the chains it belongs to.
 pub(super) fn create_rules(table: &str, rules: &[Rule]) -> Vec<Message> {
     CHAINS
         .iter()
-        .flat_map(|chain| rules.iter().map(|rule| create_rule(table, chain, rule)))
+        .flat_map(|chain| chain.rules(rules).map(|rule| create_rule(table, chain, rule)))
         .collect()
 }
 

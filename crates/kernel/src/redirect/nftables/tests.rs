@@ -2,9 +2,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::netns::Namespace;
+use crate::redirect::Origin;
 use crate::test_cable::run;
 
-const RULE: Rule = Rule { vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)), port: 6443, to: 6444 };
+const RULE: Rule = Rule {
+    vip: IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100)),
+    port: 6443,
+    to: 6444,
+    of: Origin::Anyone,
+};
 
 /// A table as Linux before 5.12 has it, without an owner, so that others can change it.
 fn unowned() -> Nftables {

@@ -2,7 +2,7 @@ use super::*;
 
 fn running(settings: Settings) -> VirtualRouter {
     settings.check().unwrap();
-    let mut router = VirtualRouter::new(settings, at(0));
+    let mut router = first_of_its_equals(settings);
     router.start(at(0));
     actions(&mut router);
     router
@@ -263,6 +263,6 @@ fn another_version_learns_nothing_from_the_routers_of_the_last() {
     hear(&mut router, at(1_000), PEER, theirs).unwrap();
     router.reconfigure(at(2_000), version_3(1_000));
     assert_eq!(router.active_router(), None);
-    // 3 x 1 s + (256 - 200) / 256 of 1 s, and a quarter of the skew for the peer.
-    assert_eq!(due(&router), Duration::from_nanos(5_273_437_500));
+    // 3 x 1 s + (256 - 200) / 256 of 1 s.
+    assert_eq!(due(&router), Duration::from_micros(5_218_750));
 }
