@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::cache;
-use crate::checker::{Change, Checker};
+use crate::checker::{Change, Check, Checker};
 use crate::discovery::{self, Candidate, Event};
 use crate::health::{Evidence, Health};
 use crate::kubeconfig::Credentials;
-use crate::selection::{self, Selection};
+use crate::selection::Selection;
 use crate::settings::{Checked, Settings};
-use crate::snapshot::{Backend, Discovery, Resource, Snapshot, Source};
+use crate::snapshot::{Discovery, Resource, Snapshot, Source};
 use crate::tls;
 
 mod lists;
@@ -53,14 +53,18 @@ pub struct Reporter {
 ///
 /// When there is no current tokio runtime.
 pub fn spawn(checked: Checked) -> Backends {
-    let (evidence, reports) = mpsc::channel(EVIDENCE_QUEUE);
     let (stop, stopped) = oneshot::channel();
     let (manager, snapshots) = Manager::new(checked);
+    let (reporter, reports) = Reporter::new(snapshots);
     let task = tokio::spawn(manager.run(reports, stopped));
-    Backends { reporter: Reporter { evidence, snapshots }, stop, task }
+    Backends::new(reporter, stop, task)
 }
 
 impl Backends {
+    pub(crate) fn new(reporter: Reporter, stop: oneshot::Sender<()>, task: JoinHandle<()>) -> Self {
+        Self { reporter, stop, task }
+    }
+
     /// What is known, now and from now on. Woken up when anything but latencies has changed.
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.reporter.snapshots.clone()
@@ -85,6 +89,14 @@ impl Backends {
 }
 
 impl Reporter {
+    /// A handle, and the end at which its reports arrive.
+    pub(crate) fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> (Self, mpsc::Receiver<(SocketAddr, Evidence)>) {
+        let (evidence, reports) = mpsc::channel(EVIDENCE_QUEUE);
+        (Self { evidence, snapshots }, reports)
+    }
+
     /// Takes in what a connection of the proxy met. Never waits; from any thread.
     pub fn report(&self, address: SocketAddr, evidence: Evidence) {
         if evidence == Evidence::Answered && self.snapshots.borrow().is_healthy(address) {
@@ -134,7 +146,7 @@ impl Manager {
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         let mut manager = Self {
             lists,
-            checker: Checker::new(settings.health, health),
+            checker: Checker::new(settings.health, Check::Readyz(health)),
             selection: Selection::default(),
             discovery: Discovery {
                 kubeconfig: settings.kubeconfig.clone(),
@@ -149,7 +161,10 @@ impl Manager {
         };
         manager.publish();
         manager.reader = manager.settings.kubeconfig.clone().map(|path| {
-            tokio::spawn(discovery::Discovery::new(path, credentials, watched, sender).run())
+            let bootstrap = manager.settings.bootstrap_kubeconfig.clone();
+            let discovery =
+                discovery::Discovery::new(path, bootstrap, credentials, watched, sender);
+            tokio::spawn(discovery.run())
         });
         (manager, receiver)
     }
@@ -188,7 +203,7 @@ impl Manager {
 
     fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Credentials(tls) => self.checker.use_tls(tls),
+            Event::Credentials(tls) => self.checker.use_check(Check::Readyz(tls)),
             Event::Server(addresses) => self.lists.add_server(addresses),
             Event::Listed { via, resource, addresses } => {
                 self.handle_list(via, resource, addresses);
@@ -289,16 +304,7 @@ impl Manager {
     }
 
     fn choose(&mut self, current: &BTreeMap<SocketAddr, Vec<Source>>) {
-        let candidates = current.keys().filter_map(|&address| {
-            let entry = self.checker.entry(address)?;
-            Some(selection::Candidate {
-                address,
-                health: entry.monitor.health(),
-                absent: entry.monitor.is_absent(),
-                proven: entry.proven,
-                since: entry.changed,
-            })
-        });
+        let candidates = current.keys().filter_map(|it| self.checker.candidate(*it));
         let candidates: Vec<_> = candidates.collect();
         let was_open = self.selection.fail_open();
         self.selection.update(&candidates);
@@ -316,18 +322,8 @@ impl Manager {
     }
 
     fn snapshot(&self, current: BTreeMap<SocketAddr, Vec<Source>>) -> Snapshot {
-        let backends = current.into_iter().filter_map(|(address, sources)| {
-            let entry = self.checker.entry(address)?;
-            Some(Backend {
-                address,
-                health: entry.monitor.health(),
-                reason: entry.monitor.reason().to_owned(),
-                since: entry.since,
-                failure: entry.monitor.failure(),
-                latency: entry.monitor.latency(),
-                sources,
-            })
-        });
+        let backends = current.into_iter();
+        let backends = backends.filter_map(|(address, it)| self.checker.backend(address, it));
         Snapshot {
             backends: backends.collect(),
             usable: self.selection.usable().to_vec(),

@@ -1,4 +1,4 @@
-//! Asks apiservers for `/readyz` and keeps their monitors.
+//! Checks servers and keeps their monitors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,19 +11,30 @@ use tokio::time::sleep_until;
 
 use crate::health::{Evidence, Monitor, Outcome, Transition};
 use crate::jitter;
+use crate::selection::Candidate;
 use crate::settings::HealthSettings;
+use crate::snapshot::{Backend, Source};
 
-mod probe;
+pub(crate) mod probe;
 
-/// All apiservers being checked.
+/// All servers being checked.
 pub(crate) struct Checker {
     settings: HealthSettings,
-    tls: Arc<ClientConfig>,
+    check: Check,
     entries: BTreeMap<SocketAddr, Entry>,
     probes: JoinSet<(SocketAddr, Outcome)>,
 }
 
-/// One apiserver being checked.
+/// What a server has to do to be healthy.
+#[derive(Clone)]
+pub(crate) enum Check {
+    /// Answer GET `/readyz` over TLS with 200, as an apiserver does.
+    Readyz(Arc<ClientConfig>),
+    /// Take a connection.
+    Connect,
+}
+
+/// One server being checked.
 pub(crate) struct Entry {
     pub(crate) monitor: Monitor,
     /// When its health last changed, by the wall clock.
@@ -39,13 +50,13 @@ pub(crate) type Change = (SocketAddr, Transition);
 
 impl Checker {
     /// Must be used within a tokio runtime. Dropping it ends all checks.
-    pub(crate) fn new(settings: HealthSettings, tls: Arc<ClientConfig>) -> Self {
-        Self { settings, tls, entries: BTreeMap::new(), probes: JoinSet::new() }
+    pub(crate) fn new(settings: HealthSettings, check: Check) -> Self {
+        Self { settings, check, entries: BTreeMap::new(), probes: JoinSet::new() }
     }
 
-    /// Makes `tls` what the next checks use.
-    pub(crate) fn use_tls(&mut self, tls: Arc<ClientConfig>) {
-        self.tls = tls;
+    /// Makes `check` what is done from now on.
+    pub(crate) fn use_check(&mut self, check: Check) {
+        self.check = check;
     }
 
     /// Checks just these `addresses` from now on. What is known of those kept stays known.
@@ -59,6 +70,32 @@ impl Checker {
     /// What is known of `address`, if it is being checked.
     pub(crate) fn entry(&self, address: SocketAddr) -> Option<&Entry> {
         self.entries.get(&address)
+    }
+
+    /// What the choice is to know of `address`.
+    pub(crate) fn candidate(&self, address: SocketAddr) -> Option<Candidate> {
+        let entry = self.entry(address)?;
+        Some(Candidate {
+            address,
+            health: entry.monitor.health(),
+            absent: entry.monitor.is_absent(),
+            proven: entry.proven,
+            since: entry.changed,
+        })
+    }
+
+    /// What users are to know of `address`, named by `sources`.
+    pub(crate) fn backend(&self, address: SocketAddr, sources: Vec<Source>) -> Option<Backend> {
+        let entry = self.entry(address)?;
+        Some(Backend {
+            address,
+            health: entry.monitor.health(),
+            reason: entry.monitor.reason().to_owned(),
+            since: entry.since,
+            failure: entry.monitor.failure(),
+            latency: entry.monitor.latency(),
+            sources,
+        })
     }
 
     /// Takes in what the proxy met at `address`.
@@ -104,9 +141,14 @@ impl Checker {
         let now = Instant::now();
         for (&address, entry) in &mut self.entries {
             if entry.monitor.due(now) {
-                let (tls, timeout) = (self.tls.clone(), self.settings.timeout);
-                self.probes
-                    .spawn(async move { (address, probe::probe(address, tls, timeout).await) });
+                let (check, timeout) = (self.check.clone(), self.settings.timeout);
+                self.probes.spawn(async move {
+                    let outcome = match check {
+                        Check::Readyz(tls) => probe::probe(address, tls, timeout).await,
+                        Check::Connect => probe::connect(address, timeout).await,
+                    };
+                    (address, outcome)
+                });
             }
         }
     }

@@ -2,30 +2,23 @@
 //!
 //! Each turn lists and then watches through one apiserver for about a minute, which makes every
 //! turn a fresh list as well. A turn ends early when the apiserver fails, falls silent or is found
-//! unhealthy; the next turn then goes to another one at once. Only when all have failed in a row
-//! there is a pause.
+//! unhealthy; the next turn then goes to another one at once. At the begin of a turn the apiservers
+//! are asked side by side. Only when all have failed there is a pause.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::TryStreamExt;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Endpoints;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::{Api, Client, ResourceExt};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::Client;
 use rustls::ClientConfig;
-use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::endpoints::{self, NAMESPACE, SERVICE};
 use crate::health::Health;
 use crate::jitter;
 use crate::kubeconfig::{self, Credentials};
@@ -33,14 +26,14 @@ use crate::snapshot::Resource;
 
 mod candidates;
 mod failure;
+mod reading;
 
 pub(crate) use candidates::Candidate;
 use failure::Failure;
+use reading::Reading;
 
-/// How long a watch lasts, more or less, and so how often the list is read in full.
-const TURN: Duration = Duration::from_secs(60);
-/// A watch that should have ended this long ago hangs.
-const GRACE: Duration = Duration::from_secs(5);
+/// An apiserver that has not answered after this long is asked beside another one.
+const BESIDE: Duration = Duration::from_millis(250);
 /// An apiserver that takes longer for the first answer is not the one to read from.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after all apiservers have failed; doubled each time, up to the second.
@@ -63,6 +56,8 @@ pub(crate) enum Event {
 /// The reader, to be run as a task of its own until it is aborted.
 pub(crate) struct Discovery {
     kubeconfig: PathBuf,
+    /// Read while there is no kubeconfig.
+    bootstrap_kubeconfig: Option<PathBuf>,
     credentials: Option<Credentials>,
     /// What was wrong with the kubeconfig when it was last read, so that this is said only once.
     unusable: Option<String>,
@@ -75,12 +70,14 @@ pub(crate) struct Discovery {
 impl Discovery {
     pub(crate) fn new(
         kubeconfig: PathBuf,
+        bootstrap_kubeconfig: Option<PathBuf>,
         credentials: Option<Credentials>,
         candidates: watch::Receiver<Vec<Candidate>>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         Self {
             kubeconfig,
+            bootstrap_kubeconfig,
             credentials,
             unusable: None,
             candidates,
@@ -120,23 +117,63 @@ impl Discovery {
             }));
         };
         let order = candidates::order(&self.candidates.borrow_and_update(), self.turn);
+        let (via, reading) = self.open_first(&credentials, order).await?;
+        let unhealthy = turned_unhealthy(self.candidates.clone(), via);
+        let outcome = tokio::select! {
+            outcome = reading.follow(&self.events) => outcome,
+            () = unhealthy => Err(Failure::Unhealthy),
+        };
+        let Err(failure) = outcome else { return Ok(()) };
+        self.forget(via);
+        let text = failure.explain(via, credentials.path());
+        if failure.interrupts() {
+            info!(%via, reason = %text, "reading the endpoints through another apiserver");
+            return Ok(());
+        }
+        debug!(%via, reason = %text, "the endpoints cannot be watched through this apiserver");
+        Err(text)
+    }
+
+    /// Asks the candidates side by side, each a moment after the one before it or as soon as that
+    /// one has failed, until one of them gives its list.
+    async fn open_first(
+        &mut self,
+        credentials: &Credentials,
+        order: Vec<SocketAddr>,
+    ) -> Result<(SocketAddr, Reading), String> {
+        let mut next = order.into_iter().peekable();
+        let mut asked = FuturesUnordered::new();
         let mut failures = Vec::new();
-        for via in order {
-            let unhealthy = turned_unhealthy(self.candidates.clone(), via);
-            let outcome = tokio::select! {
-                outcome = self.follow(&credentials, via) => outcome,
-                () = unhealthy => Err(Failure::Unhealthy),
-            };
-            let Err(failure) = outcome else { return Ok(()) };
-            self.clients.remove(&via);
-            self.turn = self.turn.wrapping_add(1);
-            let text = failure.explain(via, credentials.path());
-            if failure.interrupts() {
-                info!(%via, reason = %text, "reading the endpoints through another apiserver");
-                return Ok(());
+        loop {
+            if let Some(via) = next.next() {
+                let (known, credentials) = (self.clients.get(&via).cloned(), credentials.clone());
+                let unhealthy = turned_unhealthy(self.candidates.clone(), via);
+                asked.push(async move {
+                    let opened = tokio::select! {
+                        opened = open(known, credentials, via) => opened,
+                        () = unhealthy => Err(Failure::Unhealthy),
+                    };
+                    (via, opened)
+                });
             }
-            debug!(%via, reason = %text, "the endpoints cannot be read through this apiserver");
-            failures.push(text);
+            let more = next.peek().is_some();
+            let answer = tokio::select! {
+                answer = asked.next() => answer,
+                () = sleep(BESIDE), if more => continue,
+            };
+            match answer {
+                Some((via, Ok((client, reading)))) => {
+                    self.clients.insert(via, client);
+                    return Ok((via, reading));
+                }
+                Some((via, Err(failure))) => {
+                    self.forget(via);
+                    let text = failure.explain(via, credentials.path());
+                    debug!(%via, reason = %text, "the endpoints cannot be read through this apiserver");
+                    failures.push(text);
+                }
+                None => break,
+            }
         }
         if failures.is_empty() {
             return Err(format!(
@@ -150,54 +187,24 @@ impl Discovery {
         Err(failures.join("; "))
     }
 
-    /// Lists and watches through `via`, until the watch ends as it should.
-    async fn follow(&mut self, credentials: &Credentials, via: SocketAddr) -> Result<(), Failure> {
-        let client = self.client(credentials, via).await?;
-        let slices = Api::<EndpointSlice>::namespaced(client.clone(), NAMESPACE);
-        let selector = format!("kubernetes.io/service-name={SERVICE}");
-        let of = |objects: &Objects<EndpointSlice>| endpoints::of_slices(objects.values());
-        let turn = Turn { via, resource: Resource::Slices, selector: Selector::Label(selector) };
-        match turn.run(&slices, &self.events, of).await {
-            // Not served before v1.21; not allowed where only the older kind was granted.
-            Err(Failure::Api(status)) if [403, 404].contains(&status.code) => {}
-            outcome => return outcome,
-        }
-        let endpoints = Api::<Endpoints>::namespaced(client, NAMESPACE);
-        let selector = format!("metadata.name={SERVICE}");
-        let of = |objects: &Objects<Endpoints>| {
-            objects.values().flat_map(endpoints::of_endpoints).collect()
-        };
-        let turn = Turn { via, resource: Resource::Endpoints, selector: Selector::Field(selector) };
-        turn.run(&endpoints, &self.events, of).await
-    }
-
-    async fn client(
-        &mut self,
-        credentials: &Credentials,
-        via: SocketAddr,
-    ) -> Result<Client, Failure> {
-        if let Some(client) = self.clients.get(&via) {
-            return Ok(client.clone());
-        }
-        let credentials = credentials.clone();
-        let made = tokio::task::spawn_blocking(move || credentials.client(via));
-        let made = timeout(ANSWER_TIMEOUT, made).await.map_err(|_| Failure::Plugin)?;
-        let client = made.map_err(|_| Failure::Plugin)?.map_err(Failure::from)?;
-        self.clients.insert(via, client.clone());
-        Ok(client)
+    fn forget(&mut self, via: SocketAddr) {
+        self.clients.remove(&via);
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// Reads the kubeconfig if it has changed or appeared. A bad one changes nothing.
     async fn refresh_credentials(&mut self) {
-        if self.credentials.as_ref().is_some_and(|it| it.files().now() == *it.files()) {
+        let path = kubeconfig::current(&self.kubeconfig, self.bootstrap_kubeconfig.as_deref());
+        let unchanged = |it: &Credentials| it.path() == path && it.files().now() == *it.files();
+        if self.credentials.as_ref().is_some_and(unchanged) {
             return;
         }
-        if self.credentials.is_none() && !self.kubeconfig.exists() {
+        if self.credentials.is_none() && !path.exists() {
             return;
         }
-        match kubeconfig::load(&self.kubeconfig, SystemTime::now()) {
+        match kubeconfig::load(path, SystemTime::now()) {
             Ok(credentials) => {
-                info!(kubeconfig = %self.kubeconfig.display(), "credentials read");
+                info!(kubeconfig = %path.display(), "credentials read");
                 self.clients.clear();
                 self.unusable = None;
                 self.tell(Event::Credentials(credentials.health())).await;
@@ -234,79 +241,22 @@ impl Discovery {
     }
 }
 
-/// The objects that make up the list, by name.
-type Objects<K> = BTreeMap<String, K>;
-
-/// What is to be read through whom.
-struct Turn {
+/// Reads the list through `via`, by the client that is known or a new one.
+async fn open(
+    known: Option<Client>,
+    credentials: Credentials,
     via: SocketAddr,
-    resource: Resource,
-    selector: Selector,
-}
-
-enum Selector {
-    Label(String),
-    Field(String),
-}
-
-impl Turn {
-    /// Lists, then watches until the server ends the watch as it was asked to.
-    async fn run<K>(
-        &self,
-        api: &Api<K>,
-        events: &mpsc::Sender<Event>,
-        addresses: impl Fn(&Objects<K>) -> BTreeSet<SocketAddr>,
-    ) -> Result<(), Failure>
-    where
-        K: kube::Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    {
-        let length = jitter::around(TURN);
-        let (list, watch) = self.parameters(length);
-        let list =
-            timeout(ANSWER_TIMEOUT, api.list(&list)).await.map_err(|_| Failure::Silent)??;
-        let version = list.metadata.resource_version.unwrap_or_default();
-        let mut objects: Objects<K> =
-            list.items.into_iter().map(|it| (it.name_any(), it)).collect();
-        self.tell(events, addresses(&objects)).await;
-
-        let watch = async {
-            let watching = timeout(ANSWER_TIMEOUT, api.watch(&watch, &version));
-            let mut watching = pin!(watching.await.map_err(|_| Failure::Silent)??);
-            while let Some(event) = watching.try_next().await? {
-                match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        objects.insert(object.name_any(), object);
-                    }
-                    WatchEvent::Deleted(object) => {
-                        objects.remove(&object.name_any());
-                    }
-                    WatchEvent::Bookmark(_) => continue,
-                    // The version is too old to watch from: list again.
-                    WatchEvent::Error(status) if status.code == 410 => return Ok(()),
-                    WatchEvent::Error(status) => return Err(Failure::Api(status)),
-                }
-                self.tell(events, addresses(&objects)).await;
-            }
-            Ok(())
-        };
-        let watched = timeout(length + GRACE, watch).await.unwrap_or(Err(Failure::Silent));
-        watched.map_err(|reason| Failure::Broken(Box::new(reason)))
-    }
-
-    fn parameters(&self, length: Duration) -> (ListParams, WatchParams) {
-        let seconds = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
-        let watch = WatchParams::default().timeout(seconds);
-        match &self.selector {
-            Selector::Label(it) => (ListParams::default().labels(it), watch.labels(it)),
-            Selector::Field(it) => (ListParams::default().fields(it), watch.fields(it)),
+) -> Result<(Client, Reading), Failure> {
+    let client = match known {
+        Some(client) => client,
+        None => {
+            let made = tokio::task::spawn_blocking(move || credentials.client(via));
+            let made = timeout(ANSWER_TIMEOUT, made).await.map_err(|_| Failure::Plugin)?;
+            made.map_err(|_| Failure::Plugin)?.map_err(Failure::from)?
         }
-    }
-
-    async fn tell(&self, events: &mpsc::Sender<Event>, addresses: BTreeSet<SocketAddr>) {
-        let (via, resource) = (self.via, self.resource);
-        // Nobody listens any more only when this task is about to be ended.
-        let _ = events.send(Event::Listed { via, resource, addresses }).await;
-    }
+    };
+    let reading = Reading::open(client.clone(), via).await?;
+    Ok((client, reading))
 }
 
 /// Returns when `via` becomes unhealthy, though not if it was so from the beginning.

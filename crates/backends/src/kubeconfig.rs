@@ -131,6 +131,15 @@ impl Credentials {
     }
 }
 
+/// Which of the two is to be read: a node has only that of its bootstrap token before it is
+/// registered, and the kubelet writes the other one then.
+pub(crate) fn current<'a>(kubeconfig: &'a Path, bootstrap: Option<&'a Path>) -> &'a Path {
+    match bootstrap {
+        Some(bootstrap) if !kubeconfig.exists() && bootstrap.exists() => bootstrap,
+        _ => kubeconfig,
+    }
+}
+
 /// Reads the kubeconfig at `path` and judges it as of `now`.
 pub(crate) fn load(path: &Path, now: SystemTime) -> Result<Credentials, Error> {
     tls::install_provider();

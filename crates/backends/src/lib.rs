@@ -9,9 +9,11 @@
 //! - `checker` asks each apiserver for `/readyz`, `discovery` reads and watches the `kubernetes`
 //!   endpoints through any of them, `cache` keeps the last list on disk, `kubeconfig` reads and
 //!   re-reads the credentials.
-//! - `backends` is the one task that joins them and publishes snapshots.
+//! - `backends` is the one task that joins them and publishes snapshots; `beside` does so for another
+//!   port of the same hosts, `reach` asks once.
 
 mod backends;
+mod beside;
 mod cache;
 mod checker;
 mod discovery;
@@ -20,6 +22,7 @@ mod error;
 mod health;
 mod jitter;
 mod kubeconfig;
+mod reach;
 mod selection;
 mod settings;
 mod snapshot;
@@ -29,7 +32,9 @@ mod tls;
 mod testing;
 
 pub use backends::{Backends, Reporter, spawn};
+pub use beside::spawn_beside;
 pub use error::Error;
 pub use health::{Evidence, Failure, Health};
+pub use reach::reach;
 pub use settings::{Checked, HealthSettings, Settings, check};
 pub use snapshot::{Backend, Discovery, Origin, Refused, Resource, Snapshot, Source};

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use tracing::warn;
+
 use crate::cache;
 use crate::error::Error;
 use crate::kubeconfig::{self, Credentials};
@@ -17,6 +19,12 @@ pub struct Settings {
     /// Whether a kubeconfig that does not exist yet is waited for, rather than an error: the first
     /// controller of a cluster starts before its cluster does.
     pub kubeconfig_may_appear: bool,
+    /// The kubeconfig that is used while the other one does not exist: that of a node before it is
+    /// registered.
+    pub bootstrap_kubeconfig: Option<PathBuf>,
+    /// Whether a kubeconfig that cannot be used is only a warning, provided that something else
+    /// leads to an apiserver: a node whose certificate has expired needs one to get another.
+    pub kubeconfig_may_fail: bool,
     /// Apiservers known beforehand (`--apiserver`).
     pub static_servers: Vec<SocketAddr>,
     /// The apiserver of this machine, which discovery tries first.
@@ -104,14 +112,16 @@ fn check_at(settings: &Settings, now: SystemTime) -> Result<Checked, Error> {
     {
         return Err(Error::StaticServer { server, reason });
     }
-    let credentials = match &settings.kubeconfig {
-        None => None,
-        Some(path) if settings.kubeconfig_may_appear && !path.exists() => None,
-        Some(path) => Some(kubeconfig::load(path, now)?),
-    };
     let cached = settings.cache.as_deref().and_then(cache::read);
     let nowhere_else =
         settings.static_servers.is_empty() && settings.local.is_none() && cached.is_none();
+    let credentials = match load_credentials(settings, now) {
+        Err(error) if settings.kubeconfig_may_fail && !nowhere_else => {
+            warn!(%error, "the kubeconfig is not usable; going on without it until it is");
+            None
+        }
+        credentials => credentials?,
+    };
     if nowhere_else && settings.kubeconfig.is_none() {
         return Err(Error::Nowhere);
     }
@@ -123,6 +133,15 @@ fn check_at(settings: &Settings, now: SystemTime) -> Result<Checked, Error> {
         return Err(Error::OnlyVirtual { path, server, reason });
     }
     Ok(Checked { settings: settings.clone(), credentials, cached })
+}
+
+fn load_credentials(settings: &Settings, now: SystemTime) -> Result<Option<Credentials>, Error> {
+    let Some(path) = &settings.kubeconfig else { return Ok(None) };
+    let path = kubeconfig::current(path, settings.bootstrap_kubeconfig.as_deref());
+    if settings.kubeconfig_may_appear && !path.exists() {
+        return Ok(None);
+    }
+    kubeconfig::load(path, now).map(Some)
 }
 
 #[cfg(test)]

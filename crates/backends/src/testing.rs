@@ -127,6 +127,8 @@ pub(crate) struct State {
     pub(crate) slices: Result<Vec<SocketAddr>, u16>,
     /// The same of the Endpoints.
     pub(crate) endpoints: Result<Vec<SocketAddr>, u16>,
+    /// The same of asking for the object itself.
+    pub(crate) object: Result<Vec<SocketAddr>, u16>,
     /// Whether it is stopped: connections are accepted, and then nothing.
     pub(crate) frozen: bool,
     /// Whether it takes requests in and never answers them.
@@ -139,6 +141,7 @@ impl Default for State {
             readyz: (200, "ok"),
             slices: Err(404),
             endpoints: Err(404),
+            object: Err(404),
             frozen: false,
             mute: false,
         }
@@ -243,6 +246,12 @@ async fn answer(
             (|state| state.slices.clone(), slices)
         }
         "/api/v1/namespaces/default/endpoints" => (|state| state.endpoints.clone(), endpoints),
+        "/api/v1/namespaces/default/endpoints/kubernetes" => {
+            return Ok(match state.object {
+                Ok(list) => respond(200, endpoints(&list).concat()),
+                Err(status) => respond(status, "not for you"),
+            });
+        }
         _ => return Ok(respond(404, "404 page not found")),
     };
     let list = match what(&state) {

@@ -51,9 +51,14 @@ impl Lists {
         }
     }
 
-    /// Takes in the addresses of the kubeconfig's server. Virtual ones are expected there.
+    /// Takes in the addresses of the kubeconfig's server. Virtual ones are expected there, and that
+    /// a new kubeconfig leads to this proxy: those before are kept then, which may be all there is.
     pub(super) fn add_server(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        self.server = addresses.into_iter().collect();
+        let addresses: BTreeSet<_> = addresses.into_iter().collect();
+        if self.server.is_empty() || addresses.iter().any(|it| self.settings.refusal(*it).is_none())
+        {
+            self.server = addresses;
+        }
     }
 
     /// Takes in the cluster's list, unless nothing in it can be used. Says whether it did.

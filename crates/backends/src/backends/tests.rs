@@ -351,3 +351,78 @@ async fn certificate_of_another_name_or_ca_is_not_believed() {
         assert!(server.requests().iter().all(|it| it == "/readyz"), "{:?}", server.requests());
     }
 }
+
+#[tokio::test]
+async fn kubelets_may_read_the_object_and_neither_list_nor_watch() {
+    let cluster = Cluster::new();
+    let a = Apiserver::start(&cluster, State::default()).await;
+    let b = Apiserver::start(&cluster, State::default()).await;
+    let withheld = State { slices: Err(403), endpoints: Err(403), ..State::default() };
+    a.change(|it| *it = State { object: Ok(vec![a.address]), ..withheld });
+    let backends = start(&settings(&cluster, a.address));
+    let origin = Origin::Endpoints { via: a.address, resource: Resource::Endpoints };
+    until(&backends, |it| it.origin == origin).await;
+    a.change(|it| it.object = Ok(vec![a.address, b.address]));
+    let snapshot = until(&backends, |it| it.backends.len() == 2).await;
+    assert_eq!(snapshot.usable, sorted([a.address, b.address]));
+    assert_eq!(snapshot.discovery.error, None);
+    backends.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_answers_is_found_among_many_that_are_silent() {
+    let cluster = Cluster::new();
+    let frozen = State { frozen: true, ..State::default() };
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(Apiserver::start(&cluster, frozen.clone()).await);
+    }
+    let last = Apiserver::start(&cluster, State::default()).await;
+    last.change(|it| it.slices = Ok(vec![last.address]));
+    let static_servers = silent.iter().map(|it| it.address).collect();
+    // So seldom checked that no check tells which is which.
+    let health = HealthSettings {
+        interval: Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
+        ..HealthSettings::default()
+    };
+    let settings = Settings { static_servers, health, ..settings(&cluster, last.address) };
+    let begin = Instant::now();
+    let backends = start(&settings);
+    until(&backends, |it| matches!(it.origin, Origin::Endpoints { .. })).await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(1_700), "four silent ones cost 250 ms each: {took:?}");
+    backends.stop().await;
+}
+
+#[tokio::test]
+async fn the_bootstrap_kubeconfig_serves_until_there_is_the_other() {
+    let cluster = Cluster::new();
+    let a = Apiserver::start(&cluster, State::default()).await;
+    a.change(|it| it.slices = Err(403));
+    let bootstrap = cluster.path("bootstrap.conf");
+    let user = Some("{token: abcdef.0123456789abcdef}");
+    std::fs::rename(cluster.kubeconfig(&format!("https://{}", a.address), user), &bootstrap)
+        .unwrap();
+    let settings = Settings {
+        kubeconfig: Some(cluster.path("admin.conf")),
+        kubeconfig_may_appear: true,
+        bootstrap_kubeconfig: Some(bootstrap),
+        proxy_port: 7443,
+        ..Settings::default()
+    };
+    let backends = start(&settings);
+    let snapshot = until(&backends, |it| it.discovery.error.is_some()).await;
+    assert_eq!(snapshot.usable, [a.address], "its server is in use");
+    assert!(a.requests().iter().any(|it| it.contains(r#""Bearer abcdef.0123456789abcdef""#)));
+
+    a.change(|it| it.slices = Ok(vec![a.address]));
+    cluster.issue_client(ALWAYS);
+    // As the kubelet writes it that was registered through the balancer.
+    cluster.kubeconfig("https://127.0.0.1:7443", None);
+    let snapshot = until(&backends, |it| matches!(it.origin, Origin::Endpoints { .. })).await;
+    assert_eq!(snapshot.usable, [a.address]);
+    let last = a.requests().into_iter().rev().find(|it| it.contains("endpointslices")).unwrap();
+    assert!(!last.contains("Bearer"), "{last}");
+    backends.stop().await;
+}

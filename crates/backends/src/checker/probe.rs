@@ -1,4 +1,4 @@
-//! One check: TLS GET `/readyz` on a connection of its own.
+//! One check, on a connection of its own: TLS GET `/readyz`, or the connect alone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,35 +23,55 @@ use crate::health::Outcome;
 const LARGEST_BODY: usize = 16 * 1024;
 
 /// Asks the apiserver at `address` whether it is ready, for no longer than `timeout`.
-pub(super) async fn probe(
+pub(crate) async fn probe(
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     timeout: Duration,
 ) -> Outcome {
     let begin = Instant::now();
-    let deadline = begin + timeout;
-    let hung = |stage: &str| {
-        Outcome::Silent(format!("no answer within {} ms: {stage} hangs", timeout.as_millis()))
-    };
-
-    let stream = match timeout_at(deadline, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return connect_failure(&error),
-        Err(_) => return hung("connect"),
-    };
     let shows_certificate = tls.client_auth_cert_resolver.has_certs();
-    let handshake = TlsConnector::from(tls).connect(address.ip().into(), stream);
-    let stream = match timeout_at(deadline, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Outcome::NotReady(format!("TLS handshake: {error}")),
-        Err(_) => return hung("the TLS handshake"),
-    };
-    match timeout_at(deadline, ask(address, stream)).await {
-        Ok(Ok((StatusCode::OK, _))) => Outcome::Ready(begin.elapsed()),
-        Ok(Ok((status, body))) => Outcome::NotReady(explain(status, &body, shows_certificate)),
-        Ok(Err(error)) => Outcome::NotReady(format!("GET /readyz: {error}")),
-        Err(_) => hung("GET /readyz"),
+    match answer(address, tls, timeout).await {
+        Ok((StatusCode::OK, _)) => Outcome::Ready(begin.elapsed()),
+        Ok((status, body)) => Outcome::NotReady(explain(status, &body, shows_certificate)),
+        Err(outcome) => outcome,
     }
+}
+
+/// Whether somebody takes a connection at `address` within `timeout`.
+pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Outcome {
+    let begin = Instant::now();
+    match timeout_at(begin + timeout, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Outcome::Ready(begin.elapsed()),
+        Ok(Err(error)) => connect_failure(&error),
+        Err(_) => hung(timeout, "connect"),
+    }
+}
+
+/// What the server at `address` says to GET `/readyz`, or why it says nothing.
+pub(crate) async fn answer(
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<(StatusCode, Bytes), Outcome> {
+    let deadline = Instant::now() + timeout;
+    let hung = |stage: &str| hung(timeout, stage);
+    let stream = timeout_at(deadline, TcpStream::connect(address))
+        .await
+        .map_err(|_| hung("connect"))?
+        .map_err(|error| connect_failure(&error))?;
+    let handshake = TlsConnector::from(tls).connect(address.ip().into(), stream);
+    let stream = timeout_at(deadline, handshake)
+        .await
+        .map_err(|_| hung("the TLS handshake"))?
+        .map_err(|error| Outcome::NotReady(format!("TLS handshake: {error}")))?;
+    timeout_at(deadline, ask(address, stream))
+        .await
+        .map_err(|_| hung("GET /readyz"))?
+        .map_err(|error| Outcome::NotReady(format!("GET /readyz: {error}")))
+}
+
+fn hung(timeout: Duration, stage: &str) -> Outcome {
+    Outcome::Silent(format!("no answer within {} ms: {stage} hangs", timeout.as_millis()))
 }
 
 /// Refused or no way there: certain. Anything else may pass.

@@ -11,7 +11,8 @@ use crate::testing::{Apiserver, Cluster, State};
 use crate::tls;
 
 fn checker(addresses: &[SocketAddr]) -> Checker {
-    let mut checker = Checker::new(HealthSettings::default(), Arc::new(tls::anonymous()));
+    let mut checker =
+        Checker::new(HealthSettings::default(), Check::Readyz(Arc::new(tls::anonymous())));
     checker.check_only(&addresses.iter().copied().collect());
     checker
 }

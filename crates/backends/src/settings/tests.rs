@@ -276,3 +276,15 @@ fn checks_without_time_or_count_are_refused() {
         assert!(matches!(check(&settings), Err(Error::Health)));
     }
 }
+
+#[test]
+fn a_worker_whose_certificate_has_expired_starts_where_something_else_leads_to_an_apiserver() {
+    let cluster = Cluster::new();
+    cluster.issue_client((2000, 2001));
+    let settings = with_kubeconfig(cluster.kubeconfig("https://10.0.0.1:6443", None));
+    let settings = Settings { kubeconfig_may_fail: true, ..settings };
+    assert!(check(&settings).is_err(), "nothing else does");
+    let static_servers = vec!["10.0.0.2:6443".parse().unwrap()];
+    let checked = check(&Settings { static_servers, ..settings }).unwrap();
+    assert!(checked.credentials.is_none());
+}

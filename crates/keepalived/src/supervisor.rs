@@ -1,0 +1,434 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::sleep_until;
+use vrrp::State;
+
+use crate::back_off::BackOff;
+use crate::files::{Files, Given, Readiness};
+use crate::leftovers::remove_addresses;
+use crate::log_line::{LogLine, Reason};
+use crate::notice::{self, Notice};
+use crate::process::Process;
+use crate::relay::Relay;
+use crate::{Applied, Checked, Error, Event, InstanceStatus, Status};
+
+/// What the supervisor acts upon.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Ready(bool),
+    RealServers(Vec<SocketAddr>),
+    Apply(Box<Checked>, mpsc::Sender<Result<Applied, Error>>),
+    HandOver(Duration),
+    Stop,
+    /// A line of keepalived's log.
+    Log(String),
+    /// A line of its notify FIFO.
+    Notice(String),
+}
+
+/// Starts keepalived, follows what it does, and starts it again.
+pub(crate) struct Supervisor {
+    checked: Checked,
+    files: Files,
+    tell: Arc<dyn Fn(Event) + Send + Sync>,
+    inputs: UnboundedReceiver<Input>,
+    sender: UnboundedSender<Input>,
+    published: Arc<ArcSwap<Status>>,
+    status: Status,
+    process: Option<Process>,
+    back_off: BackOff,
+    again_at: Option<Instant>,
+    look_at: Instant,
+    stopped_since: Option<Instant>,
+    ready: bool,
+    /// Until when a hand-over waits for an heir.
+    leaving: Option<Instant>,
+    over: bool,
+    real_servers: Vec<SocketAddr>,
+    /// As keepalived read them last.
+    virtual_servers: String,
+    given: Vec<Given>,
+    /// What the log said about each instance since its last transition.
+    reasons: HashMap<String, Reason>,
+    relay: Relay,
+}
+
+const LOOK_EACH: Duration = Duration::from_millis(500);
+/// Shorter than three advertisements of a second: nobody else has taken over yet.
+const LONGEST_STOP: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    pub(crate) fn new(
+        checked: Checked,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
+        (sender, inputs): (UnboundedSender<Input>, UnboundedReceiver<Input>),
+        published: Arc<ArcSwap<Status>>,
+    ) -> Self {
+        let files = Files::new(&checked.settings.run_dir);
+        let instances = checked.configuration.outlines.iter().map(InstanceStatus::new).collect();
+        let version = checked.program.version_text();
+        Self {
+            checked,
+            files,
+            tell,
+            inputs,
+            sender,
+            published,
+            status: Status { instances, version, ..Status::default() },
+            process: None,
+            back_off: BackOff::default(),
+            again_at: None,
+            look_at: Instant::now(),
+            stopped_since: None,
+            ready: false,
+            leaving: None,
+            over: false,
+            real_servers: Vec::new(),
+            virtual_servers: String::new(),
+            given: Vec::new(),
+            reasons: HashMap::new(),
+            relay: Relay::default(),
+        }
+    }
+
+    /// The thread. Says first whether keepalived could be started.
+    pub(crate) fn run(mut self, started: &mpsc::Sender<Result<(), Error>>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(Error::Thread(error)))),
+        };
+        runtime.block_on(async {
+            let outcome = self.launch();
+            let failed = outcome.is_err();
+            self.publish();
+            let _ = started.send(outcome);
+            if failed {
+                let _ = self.clean_up();
+                return;
+            }
+            while !self.over {
+                self.turn().await;
+                self.publish();
+            }
+            let outcome = self.finish().await;
+            self.publish();
+            (self.tell)(Event::Ended(outcome));
+        });
+        // A name look-up or the like must not hold the end up.
+        runtime.shutdown_background();
+    }
+
+    async fn turn(&mut self) {
+        let deadlines = [Some(self.look_at), self.leaving, self.again_at];
+        let deadline = deadlines.into_iter().flatten().min().unwrap_or(self.look_at);
+        let ended = async {
+            match &mut self.process {
+                Some(process) => process.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(input) = self.inputs.recv() => self.handle(input),
+            status = ended => {
+                let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                self.died(how).await;
+            }
+            () = sleep_until(deadline.into()) => self.timeout(),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Ready(ready) => {
+                self.ready = ready;
+                self.tell_readiness();
+            }
+            Input::RealServers(servers) => {
+                self.real_servers = servers;
+                self.follow_virtual_servers();
+            }
+            Input::Apply(checked, reply) => {
+                let outcome = self.apply(*checked);
+                // Who asked finds the new instances in the status.
+                self.publish();
+                let _ = reply.send(outcome);
+            }
+            Input::HandOver(patience) => self.hand_over(patience),
+            Input::Stop => self.over = true,
+            Input::Log(line) => self.log(&line),
+            Input::Notice(line) => self.notice(&line),
+        }
+    }
+
+    fn timeout(&mut self) {
+        let now = Instant::now();
+        if self.look_at <= now {
+            self.look_at = now + LOOK_EACH;
+            self.look(now);
+        }
+        if self.leaving.is_some_and(|deadline| deadline <= now) {
+            self.over = true;
+        }
+        if self.again_at.is_some_and(|again_at| again_at <= now) {
+            self.again_at = None;
+            self.status.restarts += 1;
+            if let Err(error) = self.launch() {
+                self.trouble(error);
+                self.again_at = Some(now + self.back_off.ended(Duration::ZERO));
+            }
+        }
+    }
+
+    /// Ends a keepalived that was stopped (SIGSTOP) and not soon continued.
+    fn look(&mut self, now: Instant) {
+        let Some(process) = self.process.as_ref().filter(|process| process.is_stopped()) else {
+            self.stopped_since = None;
+            return;
+        };
+        let since = *self.stopped_since.get_or_insert(now);
+        if now - since >= LONGEST_STOP {
+            tracing::warn!(target: "keepalived", "stopped for {:.1?}: it is ended and started again", now - since);
+            process.kill();
+        }
+    }
+
+    /// Writes everything and starts keepalived.
+    fn launch(&mut self) -> Result<(), Error> {
+        self.files.prepare()?;
+        // Before keepalived can put any of them on an interface.
+        self.given = Given::all(&self.checked.configuration.outlines);
+        self.files.write_given(&self.given)?;
+        self.virtual_servers = self.virtual_servers()?;
+        self.files.write_virtual_servers(&self.virtual_servers)?;
+        self.files.write_readiness(self.readiness())?;
+        self.files.write_main(&self.checked.configuration.main)?;
+        let process = Process::start(&self.checked.program, &self.files, &self.sender)?;
+        (self.tell)(Event::Started { process: process.pid });
+        self.status.process = Some(process.pid);
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// keepalived ended by itself: its addresses must not stay with a node that does not speak.
+    async fn died(&mut self, how: String) {
+        let Some(mut process) = self.process.take() else { return };
+        let ran = process.started.elapsed();
+        process.end_children().await;
+        drop(process);
+        self.drain();
+        self.initialize(&format!("keepalived ended: {how}"));
+        self.take_off();
+        if self.leaving.is_some() {
+            self.over = true;
+            return;
+        }
+        let again_in = self.back_off.ended(ran);
+        self.again_at = Some(Instant::now() + again_in);
+        (self.tell)(Event::Died { how, again_in });
+    }
+
+    fn apply(&mut self, checked: Checked) -> Result<Applied, Error> {
+        if self.over {
+            return Err(Error::ended());
+        }
+        if checked.settings.run_dir != self.checked.settings.run_dir {
+            return Err(Error::OtherRunDir);
+        }
+        let before = &self.checked.configuration;
+        let applied = Applied::between(&before.outlines, &checked.configuration.outlines);
+        let same = before.main == checked.configuration.main;
+        // Those of before are on their interfaces until keepalived has read the new text.
+        let mut all = Given::all(&checked.configuration.outlines);
+        all.extend(
+            self.given.iter().filter(|given| !all.contains(given)).cloned().collect::<Vec<_>>(),
+        );
+        self.files.write_given(&all)?;
+        let servers = checked.configuration.virtual_servers(
+            &checked.settings,
+            &self.real_servers,
+            |address| self.status.has(address),
+        )?;
+        let same_servers = servers == self.virtual_servers;
+        // The main file is last: when one before it fails, keepalived has not been told.
+        self.files.write_virtual_servers(&servers)?;
+        self.virtual_servers = servers;
+        self.files.write_main(&checked.configuration.main)?;
+        self.given = all;
+        self.checked = checked;
+        self.status.follow(&self.checked.configuration.outlines);
+        self.describe();
+        match &self.process {
+            Some(process) if !(same && same_servers) => process.reload(),
+            Some(_) => {}
+            // What was wrong may be right now.
+            None => self.again_at = Some(Instant::now()),
+        }
+        Ok(applied)
+    }
+
+    /// keepalived goes on serving, with the least priority.
+    fn hand_over(&mut self, patience: Duration) {
+        if !self.status.holds() {
+            self.over = true;
+            return;
+        }
+        self.leaving = Some(Instant::now() + patience);
+        self.tell_readiness();
+    }
+
+    fn log(&mut self, line: &str) {
+        let line = LogLine::new(line);
+        self.relay.log(&line);
+        if let Some((instance, reason)) = line.reason() {
+            self.reasons.insert(instance.to_owned(), reason);
+        }
+        if line.is_death_of_the_speaker() {
+            self.initialize("keepalived's VRRP process ended, it starts another one");
+        }
+    }
+
+    fn notice(&mut self, line: &str) {
+        let Some(notice) = notice::parse(line) else { return };
+        let reason = self.reason(&notice);
+        self.enter(&notice.instance, notice.state, &reason);
+        self.follow_virtual_servers();
+        if self.leaving.is_some() && !self.status.holds() {
+            self.over = true;
+        }
+    }
+
+    /// What the log told, or what goes without saying.
+    fn reason(&mut self, notice: &Notice) -> String {
+        let told = self.reasons.remove(&notice.instance).filter(|told| told.to == notice.state);
+        let before = self.status.instances.iter().find(|it| it.name == notice.instance);
+        let before = before.map_or(State::Initialize, |instance| instance.state);
+        let leaves = self.leaving.is_some() && before == State::Active;
+        match (told.map(|told| told.text), before, notice.state) {
+            (Some(told), _, State::Backup) if leaves => format!("handed over: {told}"),
+            (None, _, State::Backup) if leaves => "handed over".into(),
+            (Some(told), ..) => told,
+            (None, State::Initialize, State::Backup) => "started, listening first".into(),
+            (None, _, State::Initialize) if notice.ended => "stopped".into(),
+            (None, ..) => "keepalived tells no reason".into(),
+        }
+    }
+
+    fn enter(&mut self, name: &str, state: State, reason: &str) {
+        let Some(instance) = self.status.instances.iter_mut().find(|it| it.name == name) else {
+            return;
+        };
+        if let Some(transition) = instance.enter(state, reason.to_owned()) {
+            (self.tell)(Event::Transition { instance: name.to_owned(), transition });
+        }
+    }
+
+    fn initialize(&mut self, reason: &str) {
+        let names: Vec<String> = self.status.instances.iter().map(|it| it.name.clone()).collect();
+        for name in names {
+            self.enter(&name, State::Initialize, reason);
+        }
+    }
+
+    /// Has keepalived balance for the addresses that are here, and for no others.
+    fn follow_virtual_servers(&mut self) {
+        if self.checked.settings.virtual_servers.is_empty() {
+            return;
+        }
+        let outcome = self.virtual_servers().and_then(|servers| {
+            if servers != self.virtual_servers {
+                self.files.write_virtual_servers(&servers)?;
+                self.virtual_servers = servers;
+                self.process.as_ref().inspect(|process| process.reload());
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            self.trouble(error);
+        }
+    }
+
+    fn virtual_servers(&self) -> Result<String, Error> {
+        let holds = |address| self.status.has(address);
+        let configuration = &self.checked.configuration;
+        configuration.virtual_servers(&self.checked.settings, &self.real_servers, holds)
+    }
+
+    fn tell_readiness(&mut self) {
+        self.describe();
+        if let Err(error) = self.files.write_readiness(self.readiness()) {
+            self.trouble(error);
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        match (self.leaving, self.ready) {
+            (Some(_), _) => Readiness::Leaving,
+            (None, true) => Readiness::Ready,
+            (None, false) => Readiness::NotReady,
+        }
+    }
+
+    /// Brings readiness and priorities of the status up to date.
+    fn describe(&mut self) {
+        let steps = self.readiness().value();
+        let outlines = &self.checked.configuration.outlines;
+        for instance in &mut self.status.instances {
+            instance.ready = self.ready;
+            instance.leaving = self.leaving.is_some();
+            let weight =
+                outlines.iter().find(|it| it.name == instance.name).map_or(0, |it| it.weight);
+            let configured = instance.priority.1;
+            // Within 1..=254, as keepalived.conf(5) says of track files.
+            let now = (i64::from(configured) + steps * weight).clamp(1, 254);
+            instance.priority.0 = if configured == u8::MAX { configured } else { now as u8 };
+        }
+    }
+
+    /// Takes off what keepalived did not, or could not.
+    fn take_off(&mut self) {
+        let removed = match remove_addresses(&self.given) {
+            Ok(removed) => removed,
+            Err(error) => return self.trouble(error),
+        };
+        for what in removed {
+            (self.tell)(Event::Removed { what });
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        if let Some(mut process) = self.process.take() {
+            process.end().await;
+        }
+        self.drain();
+        self.initialize("stopped");
+        self.take_off();
+        self.clean_up()
+    }
+
+    fn clean_up(&mut self) -> Result<(), Error> {
+        self.files.remove_all()
+    }
+
+    /// What keepalived told before it ended.
+    fn drain(&mut self) {
+        while let Ok(input) = self.inputs.try_recv() {
+            self.handle(input);
+        }
+        self.status.process = self.process.as_ref().map(|process| process.pid);
+    }
+
+    fn trouble(&self, error: Error) {
+        (self.tell)(Event::Trouble { error });
+    }
+
+    fn publish(&mut self) {
+        self.describe();
+        self.published.store(Arc::new(self.status.clone()));
+    }
+}

@@ -1,0 +1,194 @@
+//! The static pod.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::doors::Doors;
+use crate::{envoy, traefik};
+
+/// The name of the pod; the mirror of it in the API has the node's name behind.
+pub(crate) const NAME: &str = "nllb";
+
+/// What runs in the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Envoy.
+    Envoy,
+    /// Traefik, also where there is no Envoy: ARMv7, RISC-V.
+    Traefik,
+}
+
+/// A container image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Registry and repository: `quay.io/k0sproject/envoy-distroless`.
+    pub name: String,
+    /// Tag and optional digest: `v1.39.0`.
+    pub version: String,
+}
+
+/// When the kubelet pulls an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// Never: it has to be there.
+    Never,
+    /// Where it is missing.
+    IfNotPresent,
+}
+
+/// A file for the pod.
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+}
+
+impl Engine {
+    /// The directory of its files, under the one of all.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Traefik => "traefik",
+        }
+    }
+
+    /// Its files, the one that says who the apiservers are first.
+    pub(crate) fn files(
+        self,
+        doors: &Doors,
+        apiservers: &BTreeSet<SocketAddr>,
+        image: &Image,
+    ) -> [Part; 2] {
+        match self {
+            Self::Envoy => [
+                Part { name: envoy::CLUSTERS_FILE, text: envoy::clusters(doors, apiservers) },
+                Part { name: envoy::BOOTSTRAP_FILE, text: envoy::bootstrap(doors) },
+            ],
+            Self::Traefik => {
+                let routing = traefik::routing(doors, apiservers, &image.version);
+                [
+                    Part { name: traefik::ROUTING_FILE, text: routing },
+                    Part { name: traefik::INSTALL_FILE, text: traefik::install(doors) },
+                ]
+            }
+        }
+    }
+
+    const fn container_folder(self) -> &'static str {
+        match self {
+            Self::Envoy => envoy::FOLDER,
+            Self::Traefik => traefik::FOLDER,
+        }
+    }
+
+    fn arguments(self) -> Vec<String> {
+        let words: &[&str] = match self {
+            // Other Envoys on the host share its network namespace, and with it abstract sockets.
+            Self::Envoy => &["-c", "/etc/envoy/envoy.yaml", "--use-dynamic-base-id"],
+            Self::Traefik => &["--configFile=/etc/traefik/config.yaml"],
+        };
+        words.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Envoy => "EnvoyProxy",
+            Self::Traefik => "Traefik",
+        })
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.version)
+    }
+}
+
+impl PullPolicy {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::Never => "Never",
+            Self::IfNotPresent => "IfNotPresent",
+        }
+    }
+}
+
+/// The manifest of the pod whose files are in `folder`.
+pub(crate) fn manifest(
+    engine: Engine,
+    image: &Image,
+    pull_policy: PullPolicy,
+    doors: &Doors,
+    folder: &Path,
+) -> Value {
+    let port =
+        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
+    let mut ports = vec![port("api-server", doors.apiserver)];
+    ports.extend(doors.konnectivity.map(|it| port("konnectivity", it.port)));
+    let mut spec = json!({
+        "hostNetwork": true,
+        // The class is what the admission of the mirror pod knows, the number what the kubelet
+        // goes by when it evicts and shuts down. Without both the pod goes among the first.
+        "priorityClassName": "system-node-critical",
+        "priority": 2_000_001_000,
+        "securityContext": { "runAsNonRoot": true },
+        "containers": [{
+            "name": NAME,
+            "image": image.to_string(),
+            "imagePullPolicy": pull_policy.name(),
+            "args": engine.arguments(),
+            "ports": ports,
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+                "privileged": false,
+                "readOnlyRootFilesystem": true,
+            },
+            "livenessProbe": {
+                "tcpSocket": { "host": doors.loopbacks.first(), "port": doors.apiserver },
+                "periodSeconds": 10,
+                "timeoutSeconds": 3,
+                "failureThreshold": 3,
+            },
+            "volumeMounts": [{
+                "name": "config",
+                "mountPath": engine.container_folder(),
+                "readOnly": true,
+            }],
+        }],
+        "volumes": [{
+            "name": "config",
+            "hostPath": { "path": folder, "type": "Directory" },
+        }],
+        // A NoExecute taint would evict the mirror pod otherwise.
+        "tolerations": [{ "operator": "Exists" }],
+    });
+    if engine == Engine::Traefik {
+        spec["enableServiceLinks"] = false.into();
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": NAME,
+            "namespace": "kube-system",
+            "labels": {
+                "app.kubernetes.io/name": NAME,
+                "app.kubernetes.io/component": NAME,
+                "app.kubernetes.io/managed-by": "cplb",
+            },
+        },
+        "spec": spec,
+    })
+}
+
+#[cfg(test)]
+mod tests;
