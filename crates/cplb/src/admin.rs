@@ -2,12 +2,15 @@
 //!
 //! | path | answers |
 //! |---|---|
+//! | `/` | the status page |
 //! | `/livez` | 200 while the process runs |
 //! | `/readyz` | 200 while this node is ready to hold the virtual IPs, else 503 |
 //! | `/status` | everything, as JSON |
-//! | `/status.txt` | everything, for people |
+//! | `/status.txt` | everything, for people; with `?colours` for a terminal |
+//! | `/metrics` | everything that can be counted, for Prometheus |
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,15 +18,17 @@ use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::error::Error;
-use crate::status::View;
+use crate::metrics;
+use crate::status::{self, View};
 
 /// Bound, but not served yet.
 pub(crate) struct Listeners {
@@ -98,15 +103,40 @@ fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
         "/readyz" => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".into()),
         "/status" => match serde_json::to_string_pretty(&view.status()) {
             Ok(json) => respond(StatusCode::OK, "application/json", json + "\n"),
-            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+            Err(error) => failed(&error),
         },
-        "/status.txt" => respond(StatusCode::OK, TEXT, view.status().to_string()),
+        "/status.txt" => {
+            let colours = request.uri().query() == Some("colours");
+            respond(StatusCode::OK, TEXT, view.status().text(colours).to_string())
+        }
+        "/metrics" => match metrics::text(view.status()) {
+            Ok(text) => respond(StatusCode::OK, metrics::MEDIA_TYPE, text),
+            Err(error) => failed(&error),
+        },
+        "/" => show_page(view),
         _ => respond(
             StatusCode::NOT_FOUND,
             TEXT,
-            "there are /livez, /readyz, /status and /status.txt\n".into(),
+            "there are /, /livez, /readyz, /metrics, /status and /status.txt\n".into(),
         ),
     }
+}
+
+/// Nothing but what the page itself brings may run in it or be loaded by it.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+fn show_page(view: &View) -> Response<Full<Bytes>> {
+    let mut response =
+        respond(StatusCode::OK, "text/html; charset=utf-8", status::page(&view.status()));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    response
+}
+
+fn failed(error: &dyn Display) -> Response<Full<Bytes>> {
+    respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n"))
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -114,6 +144,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

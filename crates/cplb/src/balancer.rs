@@ -1,96 +1,99 @@
+//! The load balancer behind the virtual addresses.
+
+mod directing;
+mod proxying;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use backends::{Backends, Checked, Failure, Health, Reporter, Snapshot};
-use kernel::redirect::{self, Redirect, Rule};
-use proxy::{EvidenceKind, Proxy};
+use backends::{Backends, Checked, Failure, Health, Snapshot};
+use kernel::redirect::Redirect;
 use tokio::sync::watch;
 
+use self::directing::{Directed, Directing};
+pub(crate) use self::proxying::pass_on_evidence;
+use self::proxying::{Proxying, Served};
 use crate::error::Error;
-use crate::plan::BalancerPlan;
+use crate::plan::{BalancerPlan, ForwarderPlan};
 
 /// The load balancer with everything checked and bound, but nothing running or redirected yet.
 pub(crate) struct Prepared {
     plan: BalancerPlan,
     checked: Checked,
-    /// Without rules.
-    redirect: Option<Redirect>,
-    proxy: Proxy,
+    /// `None` for IPVS, where nothing can be prepared without changing the kernel.
+    proxying: Option<proxying::Prepared>,
 }
 
-/// The running load balancer: discovery feeds the proxy, the proxy's experience feeds the checks,
-/// and the firewall leads connections to the virtual addresses into it.
+/// The running load balancer: discovery says which apiservers are usable, and the forwarder brings
+/// connections to them.
 pub(crate) struct Balancer {
     plan: BalancerPlan,
     backends: Backends,
-    reporter: Arc<ArcSwap<Reporter>>,
-    redirect: Option<Redirect>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     usable: BTreeSet<SocketAddr>,
+    forwarder: Forwarder,
     parts: Arc<ArcSwap<Parts>>,
+}
+
+/// How connections come to the apiservers.
+enum Forwarder {
+    Proxy(Proxying),
+    Ipvs(Directing),
 }
 
 /// What others look at, without waiting for the balancer.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) proxy: proxy::Handle,
-    /// Proxies that a reload replaced, until their last connection has ended.
-    pub(crate) draining: Vec<proxy::Handle>,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(crate) redirects: Vec<Rule>,
+    pub(crate) forwarder: ForwarderParts,
+}
+
+#[derive(Clone)]
+pub(crate) enum ForwarderParts {
+    Proxy(Arc<ArcSwap<proxying::Parts>>),
+    Ipvs(Arc<directing::Parts>),
 }
 
 /// A change of the running balancer, with everything checked and bound.
 pub(crate) struct Change {
     plan: BalancerPlan,
     backends: Option<Checked>,
-    proxy: Option<Proxy>,
+    proxying: Option<proxying::Change>,
 }
-
-/// A proxy thread turns at least four times a second; so much later it hangs.
-const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Prepared {
     pub(crate) fn new(plan: BalancerPlan) -> Result<Self, Error> {
         let checked = backends::check(&plan.backends)?;
-        // The kernel closes a dead process's descriptors last opened first. The one that owns the
-        // redirect has to outlive the listener's: the resets of connections not accepted yet find
-        // their way back by it, without it their clients wait for ever.
-        let redirect = match plan.redirects.as_slice() {
-            [] => None,
-            _ => Some(Redirect::install_by(plan.redirect_by, redirect::TABLE, &[])?),
+        let proxying = match &plan.forwarder {
+            ForwarderPlan::Proxy(plan) => Some(proxying::Prepared::new(plan.clone())?),
+            ForwarderPlan::Ipvs(_) => None,
         };
-        let proxy = Proxy::bind(plan.proxy.clone())?;
-        Ok(Self { plan, checked, redirect, proxy })
+        Ok(Self { plan, checked, proxying })
     }
 
-    /// Starts it, on the current tokio runtime. The rules come last: they must find a listener.
+    /// Starts it, on the current tokio runtime.
     pub(crate) fn start(self) -> Result<Balancer, Error> {
-        let proxy = self.proxy.start()?;
-        let backends = backends::spawn(self.checked);
-        let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
-        pass_on_evidence(&proxy, Arc::clone(&reporter));
-        let mut redirect = self.redirect;
-        if let Some(redirect) = &mut redirect {
-            redirect.replace(&self.plan.redirects)?;
-        }
-        let snapshots = backends.snapshots();
-        let parts = Parts {
-            proxy,
-            draining: Vec::new(),
-            snapshots: snapshots.clone(),
-            redirects: self.plan.redirects.clone(),
+        // Kernels without IPVS are told before anything begins.
+        let directing = match &self.plan.forwarder {
+            ForwarderPlan::Ipvs(plan) => Some(Directing::start(plan.clone())?),
+            ForwarderPlan::Proxy(_) => None,
         };
+        let backends = backends::spawn(self.checked);
+        let forwarder = match (self.proxying, directing) {
+            (Some(proxying), _) => Forwarder::Proxy(proxying.start(backends.reporter())?),
+            (None, Some(directing)) => Forwarder::Ipvs(directing),
+            (None, None) => unreachable!("a plan has one forwarder"),
+        };
+        let snapshots = backends.snapshots();
+        let parts = Parts { snapshots: snapshots.clone(), forwarder: forwarder.parts() };
         let mut balancer = Balancer {
             plan: self.plan,
             backends,
-            reporter,
-            redirect,
             snapshots,
             usable: BTreeSet::new(),
+            forwarder,
             parts: Arc::new(ArcSwap::from_pointee(parts)),
         };
         balancer.follow();
@@ -106,19 +109,28 @@ impl Balancer {
         }
     }
 
-    /// Gives the proxy the backends as they are now. Connections to one that hangs are ended; those
-    /// to one that merely closed its door may go on, its process ends them itself.
+    /// Gives the forwarder the backends as they are now. Connections to one that hangs are ended;
+    /// those to one that merely closed its door may go on, its process ends them itself.
     pub(crate) fn follow(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         let usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
-        let parts = self.parts.load();
-        parts.proxy.set_backends(snapshot.usable.clone());
-        for gone in self.usable.difference(&usable) {
-            if snapshot.backends.iter().any(|backend| backend.address == *gone && hangs(backend)) {
-                parts.proxies().for_each(|proxy| proxy.eject(*gone));
+        match &self.forwarder {
+            Forwarder::Proxy(proxying) => {
+                proxying.set_usable(&snapshot.usable);
+                let hanging =
+                    snapshot.backends.iter().filter(|it| hangs(it)).map(|it| it.address);
+                hanging
+                    .filter(|it| self.usable.contains(it) && !usable.contains(it))
+                    .for_each(|it| proxying.eject(it));
             }
+            Forwarder::Ipvs(directing) => directing.set_usable(&snapshot.usable),
         }
         self.usable = usable;
+    }
+
+    /// The apiservers that may be used now.
+    pub(crate) fn usable(&self) -> Vec<SocketAddr> {
+        self.usable.iter().copied().collect()
     }
 
     /// The other control plane nodes, once the cluster has named them.
@@ -130,27 +142,19 @@ impl Balancer {
 
     /// Whether a connection to a virtual address would be served here.
     pub(crate) fn can_serve(&self) -> bool {
+        let alive = match &self.forwarder {
+            Forwarder::Proxy(proxying) => proxying.is_alive(),
+            Forwarder::Ipvs(directing) => directing.is_alive(),
+        };
         let snapshot = self.snapshots.borrow();
-        self.parts.load().proxy.alive(ALIVE_WITHIN)
-            && snapshot.backends.iter().any(|backend| backend.health == Health::Healthy)
+        alive && snapshot.backends.iter().any(|backend| backend.health == Health::Healthy)
     }
 
-    /// Firewalls get flushed by others. Puts the redirect back where that happened.
-    pub(crate) fn mend_redirect(&mut self) {
-        let Some(redirect) = &mut self.redirect else { return };
-        match redirect.intact() {
-            Ok(true) => {}
-            Ok(false) => match redirect.reinstall() {
-                Ok(()) => tracing::warn!(
-                    "somebody removed the firewall redirect of the virtual IP; it is back"
-                ),
-                Err(error) => {
-                    tracing::error!(%error, "the firewall redirect of the virtual IP is gone");
-                }
-            },
-            Err(error) => {
-                tracing::error!(%error, "cannot see whether the firewall redirect is there");
-            }
+    /// Puts back what others took away.
+    pub(crate) fn mend(&mut self) {
+        match &mut self.forwarder {
+            Forwarder::Proxy(proxying) => proxying.mend(),
+            Forwarder::Ipvs(directing) => directing.mend(),
         }
     }
 
@@ -159,115 +163,69 @@ impl Balancer {
         Arc::clone(&self.parts)
     }
 
+    /// What the VRRP threads ask and tell.
+    pub(crate) fn service(&self) -> Arc<dyn vip::Service> {
+        match &self.forwarder {
+            Forwarder::Proxy(proxying) => Arc::new(Served(proxying.parts())),
+            Forwarder::Ipvs(directing) => Arc::new(Directed(directing.parts())),
+        }
+    }
+
     /// Checks and binds what a reload needs. Changes nothing yet.
     pub(crate) fn prepare(&self, plan: BalancerPlan) -> Result<Change, Error> {
-        let BalancerPlan { proxy, backends, redirect_by, .. } = &plan;
-        if *redirect_by != self.plan.redirect_by {
-            return Err(Error::NeedsRestart("loadBalancer.redirect"));
-        }
-        let moved = proxy.listen != self.plan.proxy.listen;
-        if !moved && *proxy != self.plan.proxy {
-            return Err(Error::NeedsRestart("loadBalancer.maxConnections"));
-        }
-        let checked = (*backends != self.plan.backends).then(|| backends::check(backends));
-        Ok(Change {
-            backends: checked.transpose()?,
-            proxy: if moved { Some(Proxy::bind(proxy.clone())?) } else { None },
-            plan,
-        })
+        let proxying = match (&self.forwarder, &plan.forwarder) {
+            (Forwarder::Proxy(proxying), ForwarderPlan::Proxy(plan)) => {
+                Some(proxying.prepare(plan.clone())?)
+            }
+            (Forwarder::Ipvs(_), ForwarderPlan::Ipvs(_)) => None,
+            _ => return Err(Error::NeedsRestart("virtualServers")),
+        };
+        let checked = (plan.backends != self.plan.backends).then(|| backends::check(&plan.backends));
+        Ok(Change { plan, backends: checked.transpose()?, proxying })
     }
 
     /// Carries a prepared change out. Open connections stay where they are.
     pub(crate) fn apply(&mut self, change: Change) -> Result<(), Error> {
-        let Change { plan, backends, proxy } = change;
-        let mut parts = Parts::clone(&self.parts.load());
-        if let Some(proxy) = proxy {
-            let proxy = proxy.start()?;
-            proxy.set_backends(self.usable.iter().copied().collect());
-            pass_on_evidence(&proxy, Arc::clone(&self.reporter));
-            let old = std::mem::replace(&mut parts.proxy, proxy);
-            parts.draining.push(old);
+        let Change { plan, backends, proxying: change } = change;
+        match (&mut self.forwarder, &plan.forwarder, change) {
+            (Forwarder::Proxy(proxying), _, Some(change)) => {
+                proxying.apply(change, self.usable.iter().copied().collect())?;
+            }
+            (Forwarder::Ipvs(directing), ForwarderPlan::Ipvs(plan), _) => {
+                directing.apply(plan.clone())?;
+            }
+            _ => {}
         }
         if let Some(checked) = backends {
             let backends = backends::spawn(checked);
-            self.reporter.store(Arc::new(backends.reporter()));
             self.snapshots = backends.snapshots();
-            parts.snapshots = backends.snapshots();
+            if let Forwarder::Proxy(proxying) = &self.forwarder {
+                proxying.report_to(backends.reporter());
+            }
             tokio::spawn(std::mem::replace(&mut self.backends, backends).stop());
         }
-        if plan.redirects != self.plan.redirects {
-            match (&mut self.redirect, plan.redirects.as_slice()) {
-                (_, []) => self.redirect = None,
-                (Some(redirect), rules) => redirect.replace(rules)?,
-                (None, rules) => {
-                    let by = plan.redirect_by;
-                    self.redirect = Some(Redirect::install_by(by, redirect::TABLE, rules)?);
-                }
-            }
-        }
-        parts.redirects.clone_from(&plan.redirects);
-        self.parts.store(Arc::new(parts));
+        let snapshots = self.snapshots.clone();
+        self.parts.store(Arc::new(Parts { snapshots, forwarder: self.forwarder.parts() }));
         self.plan = plan;
-        self.drain_replaced();
         self.follow();
         Ok(())
     }
 
     /// Ends it: no new connections, those open may finish until the deadline.
     pub(crate) async fn stop(self) {
-        if let Some(redirect) = self.redirect
-            && let Err(error) = redirect.remove()
-        {
-            tracing::error!(%error, "cannot remove the firewall redirect");
+        match self.forwarder {
+            Forwarder::Proxy(proxying) => proxying.stop().await,
+            Forwarder::Ipvs(directing) => directing.stop(),
         }
-        drain(self.parts.load().proxy.clone(), self.plan.drain).await;
         self.backends.stop().await;
     }
-
-    /// Proxies that take no new connections any more end in their own time.
-    fn drain_replaced(&self) {
-        for proxy in self.parts.load().draining.clone() {
-            let (parts, limit) = (Arc::clone(&self.parts), self.plan.drain);
-            tokio::spawn(async move {
-                drain(proxy.clone(), limit).await;
-                parts.rcu(|parts| {
-                    let mut parts = Parts::clone(parts);
-                    parts.draining.retain(|it| it.listening() != proxy.listening());
-                    parts
-                });
-            });
-        }
-    }
 }
 
-impl Parts {
-    fn proxies(&self) -> impl Iterator<Item = &proxy::Handle> {
-        std::iter::once(&self.proxy).chain(&self.draining)
-    }
-}
-
-async fn drain(proxy: proxy::Handle, limit: Duration) {
-    let drained = tokio::task::spawn_blocking(move || {
-        let drained = proxy.drain(limit);
-        proxy.shutdown();
-        drained
-    });
-    if let Ok(drained) = drained.await {
-        tracing::info!(finished = drained.finished, reset = drained.reset, "connections drained");
-    }
-}
-
-/// What is served on the virtual addresses, as the VRRP threads see it.
-pub(crate) struct Served(pub(crate) Arc<ArcSwap<Parts>>);
-
-impl vip::Service for Served {
-    fn alive(&self) -> bool {
-        self.0.load().proxy.alive(ALIVE_WITHIN)
-    }
-
-    fn released(&self, addresses: &[IpAddr]) {
-        for proxy in self.0.load().proxies() {
-            proxy.reset_if(addresses);
+impl Forwarder {
+    fn parts(&self) -> ForwarderParts {
+        match self {
+            Self::Proxy(proxying) => ForwarderParts::Proxy(proxying.parts()),
+            Self::Ipvs(directing) => ForwarderParts::Ipvs(directing.parts()),
         }
     }
 }
@@ -283,25 +241,32 @@ impl vip::Service for Unserved {
     fn released(&self, _addresses: &[IpAddr]) {}
 }
 
-/// On a thread of its own, since the proxy speaks over a channel of the standard library. It ends
-/// with the proxy.
-fn pass_on_evidence(proxy: &proxy::Handle, reporter: Arc<ArcSwap<Reporter>>) {
-    let evidence = proxy.evidence();
-    std::thread::spawn(move || {
-        for met in evidence {
-            let kind = match met.kind {
-                EvidenceKind::Refused => backends::Evidence::Refused,
-                EvidenceKind::Unreachable => backends::Evidence::Unreachable,
-                EvidenceKind::ConnectTimeout => backends::Evidence::ConnectTimeout,
-                EvidenceKind::Silent => backends::Evidence::Silent,
-                EvidenceKind::ResetBeforeFirstByte => backends::Evidence::ResetBeforeFirstByte,
-                EvidenceKind::Answered => backends::Evidence::Answered,
-            };
-            reporter.load().report(met.backend, kind);
-        }
-    });
+pub(crate) fn hangs(backend: &backends::Backend) -> bool {
+    backend.health == Health::Unhealthy && backend.failure == Some(Failure::Silent)
 }
 
-fn hangs(backend: &backends::Backend) -> bool {
-    backend.health == Health::Unhealthy && backend.failure == Some(Failure::Silent)
+/// Firewalls get flushed by others. Puts the redirect back where that happened.
+fn mend(redirect: &mut Redirect) {
+    match redirect.intact() {
+        Ok(true) => {}
+        Ok(false) => match redirect.reinstall() {
+            Ok(()) => {
+                tracing::warn!(
+                    "somebody removed the firewall redirect of the virtual IP; it is back"
+                );
+            }
+            Err(error) => {
+                tracing::error!(%error, "the firewall redirect of the virtual IP is gone");
+            }
+        },
+        Err(error) => tracing::error!(%error, "cannot see whether the firewall redirect is there"),
+    }
+}
+
+fn remove(redirect: Option<Redirect>) {
+    if let Some(redirect) = redirect
+        && let Err(error) = redirect.remove()
+    {
+        tracing::error!(%error, "cannot remove the firewall redirect");
+    }
 }

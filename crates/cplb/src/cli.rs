@@ -40,12 +40,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Controller(Controller),
+    Worker(Worker),
     Proxy(Proxy),
     Validate(Validate),
     Status(Status),
     Scan(Scan),
     Doctor(Doctor),
     Cleanup(Cleanup),
+    KeepalivedConfig(KeepalivedConfig),
+    #[command(hide = true)]
+    KeepalivedSetstate(KeepalivedSetstate),
     Lab(Lab),
     #[command(hide = true)]
     LabApiserver(LabApiserver),
@@ -84,12 +88,15 @@ pub(crate) struct Controller {
     /// Holds the last known list of apiservers over a reboot
     #[arg(long, value_name = "DIR", default_value = "/var/lib/cplb")]
     pub(crate) state_dir: PathBuf,
-    /// Serve /livez, /readyz and /status read-only over TCP as well
+    /// Serve the status page, /livez, /readyz, /metrics and /status read-only over TCP as well
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Who speaks VRRP, overriding `type:` of the configuration
     #[arg(long, value_name = "ENGINE")]
     pub(crate) vrrp: Option<VrrpEngine>,
+    /// For `type: Keepalived`, its program [default: the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keepalived_bin: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,6 +105,73 @@ pub(crate) enum VrrpEngine {
     Builtin,
     /// A keepalived process
     Keepalived,
+}
+
+/// Run on a worker node: the apiservers on loopback, whichever of them live
+///
+/// Serves the apiservers on 127.0.0.1:7443 and [::1]:7443 and the konnectivity servers on port 7132,
+/// from the first second, and writes the kubeconfig by which kubelet and kube-proxy go there. The
+/// apiservers are the endpoints of the `kubernetes` service, read through whichever of them answers
+/// and kept on disk. Runs in the foreground; SIGHUP reads the configuration again.
+///
+/// Example: cplb worker --config /etc/cplb.yaml --kubeconfig /etc/kubernetes/kubelet.conf
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// The k0s ClusterConfig or k0sctl Cluster
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Credentials to read the `kubernetes` endpoints: the kubelet's will do
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub(crate) kubeconfig: PathBuf,
+    /// Used while the kubeconfig does not exist: that of the bootstrap token, before the node is registered
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bootstrap_kubeconfig: Option<PathBuf>,
+    /// Start although the kubeconfig does not exist yet, and read it when it appears
+    #[arg(long)]
+    pub(crate) wait_for_kubeconfig: bool,
+    /// An apiserver known beforehand; may be repeated
+    #[arg(long = "apiserver", value_name = "IP:PORT")]
+    pub(crate) apiservers: Vec<SocketAddr>,
+    /// Where to write the kubeconfig that leads through the balancer [default: kubeconfig.yaml in the run directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_kubeconfig: Option<PathBuf>,
+    /// The name to expect in the apiservers' certificates [default: that of the kubeconfig, or kubernetes.default.svc]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tls_server_name: Option<String>,
+    /// Who balances, overriding `type:` of the configuration
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) balancer: Option<Balancer>,
+    /// Where the kubelet looks for static pods, for the types EnvoyProxy and Traefik (kubeadm: /etc/kubernetes/manifests)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifest_dir: Option<PathBuf>,
+    /// Serve the static pod at http://IP:PORT/manifests, for the kubelet's staticPodURL; loopback only
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) manifest_listen: Option<SocketAddr>,
+    /// Serve no konnectivity: for clusters without it
+    #[arg(long)]
+    pub(crate) no_konnectivity: bool,
+    /// How long open connections may last after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) drain: u64,
+    /// Holds the admin socket, the lock, the kubeconfig and the files of Envoy and Traefik
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb/worker")]
+    pub(crate) run_dir: PathBuf,
+    /// Holds the last known list of apiservers over a reboot
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cplb/worker")]
+    pub(crate) state_dir: PathBuf,
+    /// Serve /livez, /readyz and /status read-only over TCP as well
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Balancer {
+    /// This process
+    Builtin,
+    /// Envoy, in a static pod
+    EnvoyProxy,
+    /// Traefik, in a static pod
+    Traefik,
 }
 
 /// Run the TCP load balancer alone: no virtual IP, no Kubernetes
@@ -193,6 +267,42 @@ pub(crate) struct Cleanup {
     pub(crate) run_dir: PathBuf,
 }
 
+/// Print the built-in keepalived templates, to begin custom ones with
+///
+/// They are Go templates (text/template) with the variables of k0s, for `type: Keepalived`: give
+/// the changed file as configTemplateVRRP or configTemplateVS. Templates of k0s work as well. What
+/// cplb itself needs is added to any template: the notify FIFO, and a track_file in each
+/// vrrp_instance that has none, so that the virtual IP follows readiness.
+///
+/// Example: cplb keepalived-config vrrp > /etc/cplb/vrrp.conf
+#[derive(Debug, Args)]
+pub(crate) struct KeepalivedConfig {
+    /// Which one
+    #[arg(value_name = "TEMPLATE")]
+    pub(crate) template: KeepalivedTemplate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeepalivedTemplate {
+    /// Virtual routers (configTemplateVRRP)
+    Vrrp,
+    /// IPVS services (configTemplateVS)
+    Virtualservers,
+}
+
+/// What templates of k0s have keepalived call at each transition; does nothing
+///
+/// The daemon follows keepalived by its notify FIFO, in order, and for any number of instances.
+#[derive(Debug, Args)]
+pub(crate) struct KeepalivedSetstate {
+    /// The run directory
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// MASTER or BACKUP
+    #[arg(long, short, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+}
+
 /// Try the whole system on this machine: three controllers, their apiservers and a client, live
 ///
 /// Everything runs in network namespaces that vanish with it; nothing of this machine's network is
@@ -202,6 +312,9 @@ pub(crate) struct Lab {
     /// The k0s ClusterConfig or k0sctl Cluster that the controllers read [default: a k0sctl example with the virtual IP 10.0.0.100/24]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Who speaks VRRP on the controllers, whatever the configuration says
+    #[arg(long, value_name = "ENGINE", default_value = "builtin")]
+    pub(crate) vrrp: VrrpEngine,
     /// Play a scenario: a file, or the name of a built-in one (failover)
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) scenario: Option<String>,

@@ -2,17 +2,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use kernel::address_label::AddressLabels;
-use tokio::sync::mpsc::{self, UnboundedReceiver};
-use vip::{Applied, Event, Vip};
+use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::address_labels::Labels;
 use crate::admin;
-use crate::balancer::{Balancer, Prepared, Served, Unserved};
+use crate::balancer::{self, Balancer, Unserved};
 use crate::cleanup::remove_leftovers;
 use crate::cli;
 use crate::document;
+use crate::engine::{self, Applied, Engine, Told};
 use crate::error::Error;
-use crate::events;
 use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::run_dir::{self, RunDir};
@@ -24,16 +23,17 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
     let settings = document::load(&arguments.config)?;
     let run_dir = RunDir::take(&arguments.run_dir)?;
     run_dir::make_state_dir(&arguments.state_dir)?;
-    for what in remove_leftovers()? {
+    for what in remove_leftovers(&arguments.run_dir)? {
         tracing::warn!("removed what an earlier run left: {what}");
     }
 
     // Whatever can be wrong shows here, before anything is changed.
     let plan = Plan::new(&settings, arguments)?;
-    let balancer = plan.balancer.clone().map(Prepared::new).transpose()?;
+    let engine = engine::Prepared::new(&plan.engine)?;
+    let balancer = plan.balancer.clone().map(balancer::Prepared::new).transpose()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(plan, balancer, arguments, &run_dir));
+    let outcome = runtime.block_on(serve(plan, engine, balancer, arguments, &run_dir));
     // A blocked task, such as a name look-up, must not hold the exit up.
     runtime.shutdown_background();
     outcome
@@ -41,27 +41,32 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
 
 async fn serve(
     plan: Plan,
-    balancer: Option<Prepared>,
+    engine: engine::Prepared,
+    balancer: Option<balancer::Prepared>,
     arguments: &cli::Controller,
     run_dir: &RunDir,
 ) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
-    let mut balancer = balancer.map(Prepared::start).transpose()?;
+    let mut balancer = balancer.map(balancer::Prepared::start).transpose()?;
     // Before the addresses, which must not be chosen as a source for a moment either.
-    let mut labels = AddressLabels::open()?;
+    let mut labels = Labels::open(&arguments.run_dir)?;
     labels.apply(&plan.address_labels)?;
-    let (vip, mut told) = start_vip(&plan, balancer.as_ref())?;
+    let service = balancer.as_ref().map_or_else(|| Arc::new(Unserved) as _, Balancer::service);
+    let (engine, mut told) = engine.start(service)?;
+    if !plan.peers.is_empty() {
+        engine.set_peers(plan.peers.clone());
+    }
 
     let state = Arc::new(State::default());
     admin.serve(View {
         started: SystemTime::now(),
-        vip: vip.status_source(),
+        engine: engine.source(),
         balancer: balancer.as_ref().map(Balancer::parts),
         state: Arc::clone(&state),
     });
 
-    let mut node = Node { arguments, vip, labels, readiness: Readiness::new(), state, plan };
+    let mut node = Node { arguments, engine, labels, readiness: Readiness::new(), state, plan };
     let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
     if ended.is_ok() {
         node.hand_over(&mut told, &mut signals).await;
@@ -86,8 +91,8 @@ pub(crate) struct State {
 /// The node as a whole: decides whether it is ready, and when to go.
 struct Node<'a> {
     arguments: &'a cli::Controller,
-    vip: Vip,
-    labels: AddressLabels,
+    engine: Engine,
+    labels: Labels,
     readiness: Readiness,
     state: Arc<State>,
     plan: Plan,
@@ -104,7 +109,7 @@ impl Node<'_> {
     async fn watch(
         &mut self,
         mut balancer: Option<&mut Balancer>,
-        told: &mut UnboundedReceiver<Event>,
+        told: &mut UnboundedReceiver<Told>,
         signals: &mut Signals,
     ) -> Result<(), Error> {
         // The first one after a while: before, no apiserver can have answered.
@@ -132,9 +137,10 @@ impl Node<'_> {
                     },
                 },
                 Some(event) = told.recv() => {
-                    events::log(&event);
-                    if let Event::Ended(result) = event {
-                        return result.map_err(Error::from);
+                    event.log();
+                    self.engine.heed(&event);
+                    if let Some(result) = event.ended() {
+                        return result;
                     }
                 }
                 () = changed => self.follow(balancer.as_deref_mut()),
@@ -153,12 +159,12 @@ impl Node<'_> {
             (None, None) => None,
             _ => return Err(Error::NeedsRestart("disableLoadBalancer")),
         };
-        let applied = self.vip.apply(plan.virtual_routers.clone())?;
+        let applied = self.engine.apply(&plan.engine)?;
         self.labels.apply(&plan.address_labels)?;
         self.plan = plan;
         if let Some((change, balancer)) = change {
             balancer.apply(change)?;
-            self.name_peers(balancer);
+            self.tell_engine(balancer);
         }
         Ok(applied)
     }
@@ -166,28 +172,30 @@ impl Node<'_> {
     fn follow(&mut self, balancer: Option<&mut Balancer>) {
         let Some(balancer) = balancer else { return };
         balancer.follow();
-        self.name_peers(balancer);
+        self.tell_engine(balancer);
     }
 
-    fn name_peers(&self, balancer: &Balancer) {
+    /// Tells the engine what it has to know of the others.
+    fn tell_engine(&self, balancer: &Balancer) {
         if let Some(mut peers) = balancer.control_plane() {
             peers.extend(&self.plan.peers);
-            self.vip.set_peers(peers);
+            self.engine.set_peers(peers);
         }
+        self.engine.set_real_servers(balancer.usable());
     }
 
     fn look(&mut self, balancer: Option<&mut Balancer>) {
         // Without a load balancer of ours, nothing can be said about what is behind the addresses.
         let good = balancer.is_none_or(|balancer| {
-            balancer.mend_redirect();
+            balancer.mend();
             balancer.can_serve()
         });
-        if !self.readiness.look(good, self.holds()) {
+        if !self.readiness.look(good, self.engine.source().holds()) {
             return;
         }
         let ready = self.readiness.is_ready();
         self.state.ready.store(ready, Relaxed);
-        self.vip.set_ready(ready);
+        self.engine.set_ready(ready);
         if ready {
             tracing::info!("ready to hold the virtual IP");
         } else {
@@ -197,23 +205,22 @@ impl Node<'_> {
         }
     }
 
-    /// Whether any of the virtual IPs is here.
-    fn holds(&self) -> bool {
-        self.vip.status().instances.iter().any(|i| i.state == vrrp::State::Active)
-    }
-
     /// Make before break: goes on serving until the heir is there.
-    async fn hand_over(&mut self, told: &mut UnboundedReceiver<Event>, signals: &mut Signals) {
+    async fn hand_over(&mut self, told: &mut UnboundedReceiver<Told>, signals: &mut Signals) {
         self.state.leaving.store(true, Relaxed);
-        let held = self.holds();
+        let held = self.engine.source().holds();
         tracing::info!("leaving{}", if held { ", handing the virtual IP over" } else { "" });
-        self.vip.hand_over(self.plan.patience);
+        self.engine.hand_over(self.plan.patience);
         loop {
             tokio::select! {
                 () = signals.stop() => return tracing::warn!("told to stop again: leaving at once"),
-                event = told.recv() => match event {
-                    Some(Event::Ended(_)) | None => break,
-                    Some(event) => events::log(&event),
+                event = told.recv() => {
+                    let Some(event) = event else { break };
+                    event.log();
+                    self.engine.heed(&event);
+                    if event.ended().is_some() {
+                        break;
+                    }
                 }
             }
         }
@@ -221,27 +228,4 @@ impl Node<'_> {
             tokio::time::sleep(SERVE_STRAGGLERS).await;
         }
     }
-}
-
-fn start_vip(
-    plan: &Plan,
-    balancer: Option<&Balancer>,
-) -> Result<(Vip, UnboundedReceiver<Event>), Error> {
-    let (sender, told) = mpsc::unbounded_channel();
-    let service: Arc<dyn vip::Service> = match balancer {
-        Some(balancer) => Arc::new(Served(balancer.parts())),
-        None => Arc::new(Unserved),
-    };
-    let settings = vip::Settings {
-        instances: plan.virtual_routers.clone(),
-        lifetime: vip::Settings::DEFAULT_LIFETIME,
-        realtime: true,
-    };
-    // Nobody listens any more only when the program ends.
-    let vip = Vip::start(settings, service, Arc::new(move |event| drop(sender.send(event))))?;
-    vip.set_ready(false);
-    if !plan.peers.is_empty() {
-        vip.set_peers(plan.peers.clone());
-    }
-    Ok((vip, told))
 }

@@ -8,6 +8,7 @@
 
 mod blocked;
 mod certificate;
+mod clock;
 mod cluster;
 mod daemon;
 mod finding;
@@ -16,6 +17,7 @@ mod leftovers;
 mod network;
 mod ports;
 mod processes;
+mod return_path;
 mod rivals;
 mod speakers;
 mod system;
@@ -87,7 +89,8 @@ fn examine(arguments: &cli::Doctor) -> Result<Report, Error> {
 
     let processes = processes::all();
     findings.extend(segment(&target, daemon)?);
-    findings.extend(host(&target, daemon, daemon::may_run(&asked), &processes)?);
+    let left = Kernel::look(&arguments.run_dir)?;
+    findings.extend(host(&target, daemon, daemon::may_run(&asked), &processes, &left));
     findings.extend(ask_apiservers(&target, arguments)?);
     Ok(Report::new(findings))
 }
@@ -185,7 +188,8 @@ fn host(
     daemon: Option<&Daemon>,
     daemon_may_run: bool,
     processes: &[Process],
-) -> Result<Vec<Finding>, Error> {
+    kernel: &Kernel,
+) -> Vec<Finding> {
     let virtual_addresses = target.addresses();
     let read = |path: &std::path::Path| fs::read_to_string(path).ok();
     let mut findings = rivals::check(processes, target, read);
@@ -194,15 +198,16 @@ fn host(
         cplb: daemon_may_run,
         others: processes.iter().any(|it| ["keepalived", "kube-vip"].contains(&it.name.as_str())),
     };
-    let kernel = Kernel::look()?;
     let api_port = target.apiserver.port();
-    findings.extend(leftovers::check(&kernel, &virtual_addresses, api_port, maintainers));
+    findings.extend(leftovers::check(kernel, &virtual_addresses, api_port, maintainers));
     let of_interest: Vec<u16> = target.proxy_port.into_iter().chain([api_port]).collect();
     findings.extend(ports::check(target, &ports::taken(&of_interest), daemon, daemon_may_run));
     findings.extend(system::kernel(target.ipvs));
     findings.extend(system::limits(daemon));
     findings.extend(network::look(&target.routers));
-    Ok(findings)
+    findings.extend(return_path::look(&target.routers));
+    findings.push(clock::look());
+    findings
 }
 
 /// What this host's apiserver shows and the cluster says.

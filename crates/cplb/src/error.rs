@@ -44,9 +44,18 @@ pub(crate) enum Error {
     /// The settings of a virtual router do not go together.
     #[error("{0}")]
     Vip(#[from] vip::Error),
+    /// keepalived cannot do what is wanted.
+    #[error("{0}")]
+    Keepalived(#[from] keepalived::Error),
+    /// IPVS cannot do what is wanted.
+    #[error("{0}")]
+    Ipvs(#[from] ipvs::Error),
     /// Discovery cannot start.
     #[error("{0}")]
     Backends(#[from] backends::Error),
+    /// The files of a node-local balancer cannot be written.
+    #[error("{0}")]
+    Nllb(#[from] nllb::Error),
     /// The proxy cannot listen.
     #[error("{0}")]
     Bind(#[from] proxy::BindError),
@@ -124,6 +133,7 @@ impl Error {
             | Self::Unsupported(_)
             | Self::NoSource { .. }
             | Self::Backends(_)
+            | Self::Nllb(nllb::Error::NoManifestDirectory { .. } | nllb::Error::Kubeconfig { .. })
             | Self::Lab(
                 ::lab::Error::Config(_)
                 | ::lab::Error::NoVirtualAddress
@@ -137,6 +147,7 @@ impl Error {
             | Self::AlreadyRunning { .. }
             | Self::NotRunning { .. }
             | Self::Admin { .. }
+            | Self::Nllb(nllb::Error::Listen { .. })
             | Self::Redirect(kernel::redirect::Error::OtherInstance { .. })
             | Self::Vip(vip::Error::Stranger { .. }) => EX_UNAVAILABLE,
             _ => EX_OSERR,
@@ -158,7 +169,11 @@ impl Error {
                 | vip::Error::Monitor(kernel::Error::NotPermitted { .. }),
             )
             | Self::Bind(proxy::BindError::Permission { .. }) => true,
-            Self::RunDir { source, .. } | Self::NotRunning { source, .. } => denied(source),
+            Self::RunDir { source, .. }
+            | Self::NotRunning { source, .. }
+            | Self::Nllb(nllb::Error::Write { source, .. } | nllb::Error::Remove { source, .. }) => {
+                denied(source)
+            }
             _ => false,
         }
     }

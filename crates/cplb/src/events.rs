@@ -2,6 +2,30 @@ use tracing::{error, info, warn};
 use vip::Event;
 use vrrp::State;
 
+/// One log line for everything that is told of keepalived, whose own log comes by itself.
+pub(crate) fn log_keepalived(event: &keepalived::Event) {
+    use keepalived::Event;
+    match event {
+        Event::Transition { instance, transition } => info!(
+            instance,
+            from = transition.from.name(),
+            to = transition.to.name(),
+            "{}: {}",
+            meaning(transition.from, transition.to),
+            transition.reason
+        ),
+        Event::Started { process } => info!(process, "keepalived runs"),
+        Event::Died { how, again_in } => {
+            error!("keepalived ended ({how}); it is started again in {again_in:?}");
+        }
+        Event::Removed { what } => warn!("removed what keepalived left: {what}"),
+        Event::Trouble { error } => error!("{error}"),
+        Event::Ended(Ok(())) => info!("keepalived ended"),
+        // It becomes the exit of the program, which says it.
+        Event::Ended(Err(_)) => {}
+    }
+}
+
 /// One log line for everything the VRRP thread tells.
 pub(crate) fn log(event: &Event) {
     match event {
@@ -10,12 +34,7 @@ pub(crate) fn log(event: &Event) {
             from = transition.from.name(),
             to = transition.to.name(),
             "{}: {}",
-            match transition.to {
-                State::Active => "this node holds the virtual IP",
-                _ if transition.from == State::Active => "the virtual IP left this node",
-                State::Backup => "watching the virtual IP",
-                State::Initialize => "not taking part",
-            },
+            meaning(transition.from, transition.to),
             transition.reason
         ),
         Event::Dropped { instance, source, reason } => {
@@ -48,5 +67,14 @@ pub(crate) fn log(event: &Event) {
         Event::Ended(Ok(())) => info!("VRRP ended"),
         // It becomes the exit of the program, which says it.
         Event::Ended(Err(_)) => {}
+    }
+}
+
+fn meaning(from: State, to: State) -> &'static str {
+    match to {
+        State::Active => "this node holds the virtual IP",
+        _ if from == State::Active => "the virtual IP left this node",
+        State::Backup => "watching the virtual IP",
+        State::Initialize => "not taking part",
     }
 }

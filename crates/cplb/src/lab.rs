@@ -2,9 +2,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ::lab::Output;
-use ::lab::apiserver;
+use ::lab::{apiserver, world};
 
-use crate::cli::{self, OutputFormat};
+use crate::cli::{self, OutputFormat, VrrpEngine};
 use crate::error::Error;
 
 /// Exit code 1 if an expectation of the scenario was not met.
@@ -22,6 +22,10 @@ fn play(arguments: cli::Lab) -> Result<::lab::Verdict, Error> {
     Ok(::lab::run(::lab::Options {
         binary: std::env::current_exe()?,
         config: arguments.config,
+        vrrp: match arguments.vrrp {
+            VrrpEngine::Builtin => world::VrrpEngine::Builtin,
+            VrrpEngine::Keepalived => world::VrrpEngine::Keepalived,
+        },
         scenario: arguments.scenario,
         batch: arguments.batch,
         duration: arguments.duration.map(Duration::from_secs),

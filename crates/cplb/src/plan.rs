@@ -1,6 +1,7 @@
 //! From a checked document and this machine to what is wanted here.
 
 mod balancing;
+mod keepalived;
 mod routers;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use config::{ControlPlaneKind, ControlPlaneLoadBalancing};
 
-pub(crate) use balancing::BalancerPlan;
+pub(crate) use balancing::{BalancerPlan, ForwarderPlan, IpvsPlan, ProxyPlan};
 
 use crate::cli::{Controller, VrrpEngine};
 use crate::error::Error;
@@ -17,8 +18,8 @@ use crate::error::Error;
 /// Everything a controller is to bring about on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The virtual routers, one per family of each instance.
-    pub(crate) virtual_routers: Vec<vip::Instance>,
+    /// Who moves the virtual IPs, and which.
+    pub(crate) engine: EnginePlan,
     /// Keep virtual IPv6 addresses from being source addresses.
     pub(crate) address_labels: BTreeMap<Ipv6Addr, u32>,
     /// Other control plane nodes that the document names.
@@ -27,6 +28,15 @@ pub(crate) struct Plan {
     pub(crate) patience: Duration,
     /// `None` where the user brings a load balancer.
     pub(crate) balancer: Option<BalancerPlan>,
+}
+
+/// Who moves the virtual IPs.
+#[derive(Clone, Debug)]
+pub(crate) enum EnginePlan {
+    /// This process: the virtual routers, one per family of each instance.
+    Builtin(Vec<vip::Instance>),
+    /// A keepalived.
+    Keepalived(Box<::keepalived::Settings>),
 }
 
 impl Plan {
@@ -39,16 +49,25 @@ impl Plan {
             .flat_map(|instance| &instance.virtual_ips)
             .map(|cidr| cidr.address)
             .collect();
-
+        let instances = routers::on_this_machine(cplb)?;
+        let engine = match engine(cplb, arguments) {
+            VrrpEngine::Builtin => {
+                EnginePlan::Builtin(routers::virtual_routers(&instances, &virtual_addresses)?)
+            }
+            VrrpEngine::Keepalived => EnginePlan::Keepalived(Box::new(keepalived::settings(
+                settings, cplb, &instances, arguments,
+            ))),
+        };
+        let balancer = (!cplb.disable_load_balancer)
+            .then(|| balancing::plan(settings, cplb, &instances, arguments, virtual_addresses));
         let slowest = cplb.vrrp_instances.iter().map(|i| i.advert_interval).max();
         Ok(Self {
-            virtual_routers: routers::virtual_routers(cplb, &virtual_addresses)?,
+            engine,
             address_labels: routers::address_labels(cplb),
             peers: cplb.vrrp_instances.iter().flat_map(|i| i.unicast_peers.clone()).collect(),
             // A heir that follows the RFC to the letter waits for its down interval.
             patience: slowest.unwrap_or_default() * 4 + Duration::from_secs(1),
-            balancer: (!cplb.disable_load_balancer)
-                .then(|| balancing::plan(settings, cplb, arguments, virtual_addresses)),
+            balancer,
         })
     }
 }
@@ -58,28 +77,18 @@ fn wanted<'a>(
     settings: &'a config::Settings,
     arguments: &Controller,
 ) -> Result<&'a ControlPlaneLoadBalancing, Error> {
-    let file = arguments.config.display();
-    let unsupported = |text: String| Err(Error::Unsupported(text));
-    let Some(cplb) = settings.control_plane_load_balancing.as_ref().filter(|cplb| cplb.enabled)
-    else {
-        return unsupported(format!(
-            "{file}: controlPlaneLoadBalancing is not enabled, so there is nothing to do: set enabled: true in spec.network.controlPlaneLoadBalancing"
-        ));
-    };
-    let engine = arguments.vrrp.unwrap_or(match cplb.kind {
+    let cplb = settings.control_plane_load_balancing.as_ref().filter(|cplb| cplb.enabled);
+    cplb.ok_or_else(|| {
+        Error::Unsupported(format!(
+            "{}: controlPlaneLoadBalancing is not enabled, so there is nothing to do: set enabled: true in spec.network.controlPlaneLoadBalancing",
+            arguments.config.display()
+        ))
+    })
+}
+
+fn engine(cplb: &ControlPlaneLoadBalancing, arguments: &Controller) -> VrrpEngine {
+    arguments.vrrp.unwrap_or(match cplb.kind {
         ControlPlaneKind::Builtin => VrrpEngine::Builtin,
         ControlPlaneKind::Keepalived => VrrpEngine::Keepalived,
-    });
-    if engine == VrrpEngine::Keepalived {
-        return unsupported(format!(
-            "{file}: this version does not run keepalived: use --vrrp builtin or `type: Builtin`, which is the same on the wire and needs nothing installed"
-        ));
-    }
-    if !cplb.virtual_servers.is_empty() {
-        return unsupported(format!(
-            "{file}: this version does not balance by IPVS: take the section virtualServers out, and the built-in proxy balances port {}",
-            settings.api.port
-        ));
-    }
-    Ok(cplb)
+    })
 }

@@ -60,6 +60,11 @@ pub(crate) fn admin_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("admin.sock")
 }
 
+/// Where it is kept what has to be undone of IPVS.
+pub(crate) fn ipvs_state(run_dir: &Path) -> PathBuf {
+    run_dir.join("ipvs.json")
+}
+
 /// Makes the directory for what has to outlive a reboot.
 pub(crate) fn make_state_dir(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::RunDir { path: path.to_owned(), source })

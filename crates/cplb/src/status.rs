@@ -1,11 +1,20 @@
 //! What the daemon does, at a glance: gathered from its parts, for people and for programs.
 
+mod ago;
+mod page;
 mod report;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
+mod view;
+mod warnings;
 
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-pub(crate) use report::{Report, View};
+pub(crate) use page::page;
+pub(crate) use report::{Apiserver, Keepalived, LoadBalancer, Report, VirtualRouter};
+pub(crate) use view::View;
 
 use crate::admin_client::ask;
 use crate::cli::{self, OutputFormat};
@@ -23,6 +32,7 @@ const WATCH_EACH: Duration = Duration::from_secs(1);
 async fn show(arguments: &cli::Status) -> Result<(), Error> {
     let socket = admin_socket(&arguments.run_dir);
     let path = match arguments.output {
+        OutputFormat::Text if wants_colours() => "/status.txt?colours",
         OutputFormat::Text => "/status.txt",
         OutputFormat::Json => "/status",
     };
@@ -36,4 +46,10 @@ async fn show(arguments: &cli::Status) -> Result<(), Error> {
         print!("{clear}{shown}");
         tokio::time::sleep(WATCH_EACH).await;
     }
+}
+
+/// On a terminal, and not where the user wants none (no-color.org).
+fn wants_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !unwanted
 }

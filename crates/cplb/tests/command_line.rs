@@ -194,6 +194,80 @@ fn status_of_a_cluster() {
     assert_eq!(curl("", "/readyz"), "ok");
     assert!(curl("", "/status.txt").contains("10.0.0.100/24 is HERE since "));
     assert_eq!(curl("--request POST", "/status"), "only GET is answered\n");
+    assert_eq!(
+        curl("", "/stats"),
+        "there are /, /livez, /readyz, /metrics, /status and /status.txt\n"
+    );
+
+    let metrics = curl("--include", "/metrics");
+    println!("{metrics}");
+    let type_line = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(metrics.contains(type_line), "{metrics}");
+    for line in [
+        "cplb_ready 1",
+        "cplb_leaving 0",
+        r#"cplb_vrrp_router_info{router="cplb-vip-0",family="ipv4",interface="eth0",virtual_router_id="51",version="2",source="10.0.0.11"} 1"#,
+        r#"cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="initialize"} 0"#,
+        r#"cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="backup"} 0"#,
+        r#"cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="active"} 1"#,
+        r#"cplb_vrrp_became_active_total{router="cplb-vip-0",family="ipv4"} 1"#,
+        r#"cplb_vrrp_priority{router="cplb-vip-0",family="ipv4"} 200"#,
+        r#"cplb_vrrp_foreign_routers{router="cplb-vip-0",family="ipv4"} 0"#,
+        r#"cplb_vip_held{router="cplb-vip-0",family="ipv4",address="10.0.0.100"} 1"#,
+        r#"cplb_connections_accepted_total{listener="[::]:6444"} 0"#,
+        "cplb_connections_open 0",
+        r#"cplb_backend_healthy{backend="10.0.0.11:6443"} 1"#,
+        r#"cplb_backend_healthy{backend="10.0.0.12:6443"} 1"#,
+        r#"cplb_backend_healthy{backend="10.0.0.13:6443"} 1"#,
+        "cplb_discovery_fail_open 0",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+    // Nothing but comments and samples: a name, labels in braces, a number.
+    let (_, body) = metrics.split_once("\r\n\r\n").unwrap();
+    for sample in body.lines().filter(|line| !line.starts_with("# ")) {
+        let (series, value) = sample.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{sample}");
+        assert!(series.starts_with("cplb_") || series == "process_start_time_seconds", "{sample}");
+    }
+    // A client that goes through the load balancer is counted.
+    on(cluster.world.client(), "curl --silent --insecure https://10.0.0.100:6443/readyz");
+    let accepted = r#"cplb_connections_accepted_total{listener="[::]:6444"} 1"#;
+    cluster.eventually("the connection is counted", |_| curl("", "/metrics").contains(accepted));
+    let backup = cluster.world.node(1).run_dir.join("admin.sock");
+    let backup = format!("curl --silent --unix-socket {} http://cplb/metrics", backup.display());
+    let backup = on(cluster.world.node(1).host(), &backup);
+    let not_held = r#"cplb_vip_held{router="cplb-vip-0",family="ipv4",address="10.0.0.100"} 0"#;
+    assert!(backup.lines().any(|line| line == not_held), "{backup}");
+
+    let page = curl("--include", "/");
+    for part in [
+        "content-type: text/html; charset=utf-8\r\n",
+        "content-security-policy: default-src 'none';",
+        "10.0.0.100/24 is HERE since ",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
+fn status_is_coloured_for_a_terminal_alone() {
+    let mut cluster = Cluster::build(plan());
+    cluster.world.node_mut(0).apiserver.start().unwrap();
+    cluster.world.node_mut(0).controller.start().unwrap();
+    cluster.eventually("the only node holds", |cluster| cluster.holders() == [0]);
+    assert!(!cluster.status_text_of(0).contains('\x1b'));
+    let run_dir = cluster.world.node(0).run_dir.display().to_string();
+    let on_a_terminal = |environment: &str| {
+        let line = format!("{environment} {CPLB} status --run-dir {run_dir}");
+        let script = Command::new("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
+        text(&script.stdout)
+    };
+    let coloured = on_a_terminal("NO_COLOR=");
+    assert!(coloured.contains(" is \x1b[32mHERE\x1b[0m since "), "{coloured:?}");
+    let plain = on_a_terminal("NO_COLOR=1");
+    assert!(plain.contains(" is HERE since ") && !plain.contains('\x1b'), "{plain:?}");
 }
 
 #[test]

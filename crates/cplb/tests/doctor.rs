@@ -16,6 +16,7 @@ use kernel::link::{self, Selector};
 use kernel::netlink::{Protocol, Socket};
 use kernel::netns;
 use lab::world::{Host, Plan, World};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// What a doctor said, and how it ended.
@@ -145,6 +146,7 @@ fn a_healthy_cluster_has_no_error_until_a_stranger_takes_its_address() {
     assert!(warning.starts_with(expires), "{warning}");
     diagnosis.assert_ok("endpoints", "the apiservers are 10.0.0.11, 10.0.0.12, 10.0.0.13");
     diagnosis.assert_ok("leftovers", "nothing is left of an earlier run");
+    diagnosis.assert_ok("rp_filter", "no client is filtered for the way back to it");
 
     let diagnosis = doctor_of(&cluster.world, backup);
     cluster.tell("a backup's doctor looked");
@@ -208,6 +210,78 @@ fn ipv6_is_looked_at_alike_and_a_frozen_daemon_is_noticed() {
     diagnosis.assert_error("daemon", "the daemon does not answer on its admin socket");
     assert_eq!(diagnosis.report["errors"], 1, "{:#}", diagnosis.report);
     diagnosis.assert_ok("leftovers", "nothing is left of an earlier run");
+
+    // What a killed daemon leaves for ever, since the kernel does not know whose it is.
+    world.node_mut(backup).controller.kill().unwrap();
+    assert!(world.node_mut(backup).controller.wait(LONG));
+    let labels = |world: &World| on(world.node(backup).host(), "ip addrlabel list");
+    assert!(labels(&world).contains("fd00::100/128"), "{}", labels(&world));
+    let diagnosis = doctor_of(&world, backup);
+    let left = ["the address label of fd00::100 is there, and no daemon"];
+    assert_eq!(diagnosis.seen("warning", "leftovers"), left, "{:#}", diagnosis.report);
+    let cleanup = format!("{CPLB} cleanup --run-dir {}", world.node(backup).run_dir.display());
+    let removed = on(world.node(backup).host(), &cleanup);
+    assert!(removed.contains("removed the address label of fd00::100\n"), "{removed}");
+    assert!(!labels(&world).contains("fd00::100"), "{}", labels(&world));
+
+    // The next start removes it as well, and a stop leaves none.
+    for end in [Signal::KILL, Signal::TERM] {
+        let controller = &mut world.node_mut(backup).controller;
+        controller.start().unwrap();
+        let deadline = Instant::now() + LONG;
+        let status = format!("{CPLB} status --run-dir {}", world.node(backup).run_dir.display());
+        while !try_on(world.node(backup).host(), &status).status.success() {
+            assert!(Instant::now() < deadline, "it does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(labels(&world).contains("fd00::100/128"), "{}", labels(&world));
+        world.node_mut(backup).controller.send(end).unwrap();
+        assert!(world.node_mut(backup).controller.wait(LONG));
+    }
+    assert!(!labels(&world).contains("fd00::100"), "{}", labels(&world));
+    let log = fs::read_to_string(world.node(backup).controller.log()).unwrap();
+    let told = "removed what an earlier run left: the address label of fd00::100";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+}
+
+/// The other cluster comes with the same version and interval, so that only the password differs.
+#[test]
+fn the_daemon_itself_tells_of_another_cluster() {
+    let mut world = world(plan());
+    world.node_mut(0).apiserver.start().unwrap();
+    world.node_mut(0).controller.start().unwrap();
+    let _keepalived = Keepalived::start(&world, world.client(), FOREIGN);
+    let client = world.client().address();
+    let run_dir = world.node(0).run_dir.display().to_string();
+    let deadline = Instant::now() + LONG;
+    let warning = loop {
+        let output = try_on(world.node(0).host(), &format!("{CPLB} status --run-dir {run_dir}"));
+        let shown = text(&output.stdout);
+        if let Some(line) = shown.lines().find(|line| line.contains("foreign router")) {
+            println!("{shown}");
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{shown}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let begins =
+        format!("! cplb-vip-0: foreign router {client} on virtual router 51 for 10.0.0.200 (");
+    assert!(warning.starts_with(&begins), "{warning}");
+    assert!(warning.contains("): wrong password: "), "{warning}");
+
+    let output =
+        try_on(world.node(0).host(), &format!("{CPLB} status -o json --run-dir {run_dir}"));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let foreign = &status["virtual_routers"][0]["foreign"][0];
+    assert_eq!(foreign["address"], client.to_string().as_str());
+    assert_eq!(foreign["addresses"], serde_json::json!(["10.0.0.200"]));
+    assert!(foreign["heard_ms"].as_u64().unwrap() < 2_000, "{foreign}");
+    let socket = format!("curl --silent --unix-socket {run_dir}/admin.sock http://cplb/metrics");
+    let metrics = on(world.node(0).host(), &socket);
+    let counted = r#"cplb_vrrp_foreign_routers{router="cplb-vip-0",family="ipv4"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    let diagnosis = doctor_of(&world, 0);
+    diagnosis.assert_error("daemon", &format!("cplb-vip-0 hears the foreign router {client}: "));
 }
 
 #[test]
@@ -269,10 +343,19 @@ fn what_is_wrong_on_this_host_is_found_and_left_alone() {
     // The apiserver's certificate is for 10.0.0.100 alone.
     plan.document =
         plan.document.replace(r#"["10.0.0.100/24"]"#, r#"["10.0.0.100/24", "10.0.0.150/24"]"#);
+    let eth0 = "authPass: BuyK0s\n          interface: eth0";
+    plan.document = plan.document.replace("authPass: BuyK0s", eth0);
     let mut world = world(plan);
     world.node_mut(0).apiserver.start().unwrap();
     let host = world.node(0).host();
     leave_behind(host);
+    // Clients come in by eth0, and answers to them leave by eth1.
+    on(host, "ip link add eth1 type veth peer name eth2");
+    on(host, "ip link set eth1 up");
+    on(host, "ip address add 10.99.0.2/24 dev eth1");
+    on(host, "ip route replace default via 10.99.0.1 dev eth1");
+    let strict = || fs::write("/proc/sys/net/ipv4/conf/eth0/rp_filter", "1");
+    host.namespace.run(strict).unwrap().unwrap();
     on(host, "nft add table inet cplb");
     // The rule that k0s leaves.
     on(
@@ -298,6 +381,9 @@ fn what_is_wrong_on_this_host_is_found_and_left_alone() {
         "certificate",
         "the certificate of the apiserver at 127.0.0.1:6443 is not for 10.0.0.150",
     );
+    let strict =
+        "rp_filter is strict on eth0, and the way back to clients beyond its subnet is eth1";
+    assert_eq!(diagnosis.seen("warning", "rp_filter"), [strict], "{:#}", diagnosis.report);
     assert_eq!(without_lifetimes(&on(host, "ip -o address")), without_lifetimes(&before));
     assert_eq!(on(host, "nft list ruleset"), tables);
 

@@ -14,7 +14,7 @@ use crate::report::Verdict;
 use crate::scenario::{self, BUILT_IN, Scenario};
 use crate::screen::{Order, Screen};
 use crate::session::{Play, Session, Step};
-use crate::world::{Plan, World};
+use crate::world::{Plan, VrrpEngine, World};
 
 /// The document of a lab without one: the k0sctl example, virtual IP 10.0.0.100/24.
 const EXAMPLE: &str = include_str!("../../../examples/k0sctl-cplb.yaml");
@@ -29,6 +29,8 @@ pub struct Options {
     pub binary: PathBuf,
     /// The cluster's document; `None` takes the k0sctl example.
     pub config: Option<PathBuf>,
+    /// Who speaks VRRP on the controllers.
+    pub vrrp: VrrpEngine,
     /// A scenario to play: the name of a built-in one or a file.
     pub scenario: Option<String>,
     /// Play a scenario (`failover` unless named) without a screen, and end.
@@ -204,6 +206,7 @@ fn plan(options: &Options) -> Result<Plan, Error> {
         .collect();
     let mut plan = Plan::new(&options.binary, &document, &virtual_addresses, NODES)?;
     plan.api_port = settings.api.port;
+    plan.vrrp = options.vrrp;
     for instance in instances {
         match instance.interface {
             config::Interface::Name(name) => plan.interface = name,

@@ -23,7 +23,7 @@ mod plan;
 pub use daemon::{Daemon, Launch, State};
 use directory::Directory;
 pub use host::{Host, HostCommand};
-pub use plan::{HostPlan, Plan};
+pub use plan::{HostPlan, Plan, VrrpEngine};
 
 const SWITCH: &str = "switch";
 
@@ -148,6 +148,12 @@ impl World {
         Ok(&self.others[self.others.len() - 1])
     }
 
+    /// The hosts that were added, in that order.
+    #[must_use]
+    pub fn others(&self) -> &[Host] {
+        &self.others
+    }
+
     /// What it was built from.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
@@ -246,7 +252,7 @@ impl World {
             .option("--kubeconfig", directory.join("admin.conf"))
             .option("--run-dir", &run_dir)
             .option("--state-dir", directory.join("state"))
-            .option("--vrrp", "builtin")
+            .option("--vrrp", self.plan.vrrp.name())
             .arguments(&self.plan.controller_arguments);
         let controller = Daemon::new(name, launch, &host, log("controller"));
         self.serving.push(serving.der);

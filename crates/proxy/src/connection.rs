@@ -13,7 +13,7 @@ use rustix::net::connect_unspec;
 use crate::backend::{Backend, Usable};
 use crate::race::{Race, Verdict};
 use crate::shared::{Shared, count};
-use crate::socket::{close_by_reset, original_destination};
+use crate::socket::{close_by_reset, original_destination, prepare};
 use crate::timers::Timers;
 use crate::transfer::{Progress, Scratch, Transfer};
 
@@ -113,6 +113,8 @@ struct Flow {
     down: Transfer,
     /// Epoll tells when the client's socket has room; asked for only once it had none.
     client_room_watched: bool,
+    /// The backend's socket has the options of one that stays.
+    settled: bool,
 }
 
 impl Connection {
@@ -149,8 +151,10 @@ impl Connection {
 
     /// A deadline has passed, perhaps one of its own.
     pub(crate) fn deadline(&mut self, context: &mut Context) -> Outcome {
-        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
-        let verdict = race.deadline(context);
+        let verdict = match &mut self.stage {
+            Stage::Racing(race) => race.deadline(context),
+            Stage::Flowing(flow) => return flow.settle(context),
+        };
         self.judge(verdict, context)
     }
 
@@ -231,6 +235,7 @@ impl Connection {
             up: Transfer::default(),
             down: Transfer::default(),
             client_room_watched: false,
+            settled: false,
         };
         flow.backend.open.fetch_add(1, Relaxed);
         flow.backend.served.fetch_add(1, Relaxed);
@@ -264,6 +269,11 @@ impl Flow {
         context: &mut Context,
     ) -> Outcome {
         if side == CLIENT {
+            // What comes with the client's end is not held back either.
+            let more = flags.contains(EventFlags::IN) && !flags.contains(EventFlags::RDHUP);
+            if more && self.settle(context) == Outcome::Reset {
+                return Outcome::Reset;
+            }
             self.up.source_event(flags);
             self.down.sink_event(flags);
         } else if side == self.side {
@@ -283,8 +293,27 @@ impl Flow {
         outcome
     }
 
+    /// Gives the backend's socket what only a connection needs that is not over at once.
+    fn settle(&mut self, context: &Context) -> Outcome {
+        if self.settled {
+            return Outcome::Open;
+        }
+        self.settled = true;
+        let settings = &context.shared.settings;
+        match prepare(&self.upstream, settings, settings.backend_user_timeout) {
+            Ok(()) => Outcome::Open,
+            Err(_) => Outcome::Reset,
+        }
+    }
+
     fn run(&mut self, key: Key, client: &OwnedFd, context: &mut Context) -> Outcome {
+        if self.down.has_ended() {
+            self.up.leave_end_to_close();
+        }
         let up = self.run_up(client, context);
+        if self.up.has_ended() {
+            self.down.leave_end_to_close();
+        }
         if up == Progress::Broken {
             // A server may answer and then reset, not having read everything: what it has sent
             // still goes to the client.

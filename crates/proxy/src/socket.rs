@@ -18,7 +18,9 @@ pub(crate) fn begin_connect(address: SocketAddr, settings: &Settings) -> Result<
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    prepare(&socket, settings, settings.backend_user_timeout)?;
+    // The last step of the handshake travels with the client's first bytes, if they come soon: one
+    // packet less, and the backend wakes once instead of twice (tcp(7), TCP_QUICKACK).
+    sockopt::set_tcp_quickack(&socket, false)?;
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error),

@@ -42,6 +42,8 @@ pub(crate) struct Transfer {
     ended: bool,
     /// The source is broken: no end of it is passed on.
     breaking: bool,
+    /// Both sockets will be closed at the end of the source, which tells the sink.
+    closes: bool,
     /// How sure it is that this direction is bulk.
     bulk: u8,
 }
@@ -100,6 +102,11 @@ impl Transfer {
     /// The source has ended, and the sink has been told so already.
     pub(crate) fn set_ended(&mut self) {
         self.ended = true;
+    }
+
+    /// The other direction has ended: the close of both sockets will pass this end on.
+    pub(crate) fn leave_end_to_close(&mut self) {
+        self.closes = true;
     }
 
     /// A write to the source has failed. That took the error away, and what can still be read will
@@ -279,7 +286,7 @@ impl Transfer {
             return Err(Errno::CONNRESET);
         }
         self.ended = true;
-        shutdown(sink, Shutdown::Write)
+        if self.closes { Ok(()) } else { shutdown(sink, Shutdown::Write) }
     }
 }
 

@@ -1,8 +1,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::case::{Case, Event, Pace, Speaker};
-use crate::figures::{Results, Span};
+use crate::case::{Case, Event};
+use crate::common::pace::Pace;
+use crate::common::span::Span;
+use crate::common::speaker::Speaker;
+use crate::figures::Results;
 
 /// A planned stop is at most this silence, at every interval.
 const PLANNED: Span = Span::Lasted(Duration::from_millis(20));

@@ -1,30 +1,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::common::pace::Pace;
+use crate::common::speaker::Speaker;
+
 /// One line of measurements: who speaks, how often, and what happens to the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Case {
     pub(crate) speaker: Speaker,
     pub(crate) pace: Pace,
     pub(crate) event: Event,
-}
-
-/// Who speaks VRRP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Speaker {
-    Builtin,
-    Keepalived,
-}
-
-/// How often the holder advertises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Pace {
-    /// Each second in version 2, as k0s configures keepalived.
-    Second,
-    /// Each 100 ms in version 3.
-    Fast,
-    /// Each 20 ms in version 3.
-    Fastest,
 }
 
 /// What happens to the holder of the virtual IP.
@@ -58,29 +43,6 @@ impl Case {
     }
 }
 
-impl Speaker {
-    pub(crate) const ALL: [Self; 2] = [Self::Builtin, Self::Keepalived];
-}
-
-impl Pace {
-    pub(crate) const ALL: [Self; 3] = [Self::Second, Self::Fast, Self::Fastest];
-
-    pub(crate) const fn interval(self) -> Duration {
-        match self {
-            Self::Second => Duration::from_secs(1),
-            Self::Fast => Duration::from_millis(100),
-            Self::Fastest => Duration::from_millis(20),
-        }
-    }
-
-    pub(crate) const fn version(self) -> u8 {
-        match self {
-            Self::Second => 2,
-            Self::Fast | Self::Fastest => 3,
-        }
-    }
-}
-
 impl Event {
     pub(crate) const ALL: [Self; 6] =
         [Self::Idle, Self::LinkCut, Self::Kill, Self::Freeze, Self::Stop, Self::Rejoin];
@@ -105,25 +67,6 @@ impl fmt::Display for Case {
         let Self { speaker, pace, event } = self;
         let event = event.to_string().replace(' ', "-").to_lowercase();
         write!(formatter, "{speaker}/{}/{event}", pace.to_string().replace(' ', ""))
-    }
-}
-
-impl fmt::Display for Speaker {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Builtin => "builtin",
-            Self::Keepalived => "keepalived",
-        })
-    }
-}
-
-impl fmt::Display for Pace {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Second => "1 s",
-            Self::Fast => "100 ms",
-            Self::Fastest => "20 ms",
-        })
     }
 }
 

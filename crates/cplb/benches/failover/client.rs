@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use lab::world::Host;
 
-use crate::error::Error;
-use crate::service::{ADDRESS, run_in_time};
+use crate::common::error::Error;
+use crate::common::run_in_time;
+use crate::service::ADDRESS;
 
 /// Asks the virtual IP each millisecond, from an ordinary Linux host, until dropped.
 pub(crate) struct Client {

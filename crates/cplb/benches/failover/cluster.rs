@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,18 +8,15 @@ use kernel::netns::Namespace;
 use lab::observer::{Holdings, Observer};
 use lab::world::{Host, Plan, World};
 
-use crate::adverts::Adverts;
-use crate::case::{Event, Pace, Speaker};
+use crate::case::Event;
 use crate::client::Client;
-use crate::error::Error;
-use crate::interrupt::Interrupt;
+use crate::common::adverts::Adverts;
+use crate::common::error::Error;
+use crate::common::interrupt::Interrupt;
+use crate::common::pace::Pace;
+use crate::common::speaker::{CPLB, Speaker, document};
+use crate::common::{NODES, VIRTUAL_IP};
 use crate::service::Service;
-use crate::speaker::{CPLB, document};
-
-/// The virtual IP. The nodes have .11, .12 and .13 beside it.
-pub(crate) const VIRTUAL_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-
-const NODES: usize = 3;
 
 /// Nothing that is waited for takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -56,7 +52,7 @@ impl Cluster {
         interrupt: &Interrupt,
     ) -> Result<Self, Error> {
         let address = VirtualAddress { address: VIRTUAL_IP.into(), prefix_length: 24 };
-        let plan = Plan::new(Path::new(CPLB), &document(pace), &[address], NODES)?;
+        let plan = Plan::new(Path::new(CPLB), &document(pace, true), &[address], NODES)?;
         let mut world = World::build(plan)?;
         for node in 0..NODES {
             let launch = speaker.launch(&world, world.node(node), pace)?;
@@ -120,9 +116,12 @@ impl Cluster {
     }
 
     /// Waits for an advertisement and a share of the interval.
+    ///
+    /// What a crash costs depends on when the last advertisement was sent. Events that come at
+    /// fixed times after one make two speakers comparable.
     pub(crate) fn wait_for_phase(&self, (share, shares): (u32, u32)) -> Result<(), Error> {
         let interval = self.pace.interval();
-        if !self.adverts.next(LIMIT)? {
+        if !self.adverts.fresh(LIMIT)? {
             return Err(self.restless("nobody advertises".to_owned()));
         }
         // In the middle of each share: never in the same instant as an advertisement.

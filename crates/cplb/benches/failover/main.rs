@@ -7,19 +7,15 @@
 //!
 //! Needs keepalived on PATH, and root or the right to make user namespaces.
 
-mod adverts;
 mod aims;
 mod case;
 mod client;
 mod cluster;
-mod error;
+#[path = "../common/mod.rs"]
+mod common;
 mod figures;
-mod interrupt;
-mod keepalived;
 mod measure;
 mod service;
-mod speaker;
-mod surroundings;
 mod table;
 
 use std::process::ExitCode;
@@ -28,10 +24,10 @@ use clap::Parser;
 
 use case::Case;
 use cluster::Cluster;
-use error::Error;
+use common::error::Error;
+use common::interrupt::Interrupt;
+use common::surroundings::Surroundings;
 use figures::Results;
-use interrupt::Interrupt;
-use surroundings::Surroundings;
 
 /// Measures failovers of cplb's own VRRP beside keepalived's.
 #[derive(Debug, Parser)]

@@ -3,8 +3,9 @@ use std::time::Instant;
 use crate::case::Event;
 use crate::client::{Client, DEADLINE};
 use crate::cluster::Cluster;
-use crate::error::Error;
-use crate::figures::{Sample, Span};
+use crate::common::error::Error;
+use crate::common::span::Span;
+use crate::figures::Sample;
 
 /// Has one event happen to the holder, at the given share of the advertisement interval, and sees
 /// what comes of it.

@@ -8,8 +8,8 @@ use lab::world::World;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
 
-use crate::cluster::VIRTUAL_IP;
-use crate::error::Error;
+use crate::common::error::Error;
+use crate::common::{VIRTUAL_IP, run_in_time};
 
 /// Where the virtual IP is asked.
 pub(crate) const ADDRESS: SocketAddrV4 = SocketAddrV4::new(VIRTUAL_IP, 7);
@@ -55,12 +55,6 @@ impl Drop for Service {
             let _ended = thread.join();
         }
     }
-}
-
-/// Asks for real-time priority, below cplb's own: other work on this machine is no silence of the
-/// virtual IP. An ordinary user measures with more noise.
-pub(crate) fn run_in_time() {
-    let _refused = kernel::process::realtime(1);
 }
 
 /// Bound to the virtual IP whether the node has it or not. Without it nothing can be sent from it.

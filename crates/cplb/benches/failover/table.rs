@@ -1,6 +1,8 @@
 use std::fmt::Write;
 
-use crate::case::{Case, Event, Pace, Speaker};
+use crate::case::{Case, Event};
+use crate::common::pace::Pace;
+use crate::common::speaker::Speaker;
 use crate::figures::{Results, Summary};
 
 /// One row for each interval and event, both speakers beside one another.

@@ -21,6 +21,9 @@ mod tests;
 const CHECK: &str = "daemon";
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A foreign router heard within this time, 10 minutes, is probably still there.
+const RECENT_MS: u64 = 600_000;
+
 /// A running daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct Daemon {
@@ -48,8 +51,19 @@ pub(crate) struct VirtualRouter {
     virtual_ips: Vec<String>,
     pub(crate) state: String,
     pub(crate) holder: Option<IpAddr>,
+    /// A daemon from before an upgrade knows none.
+    #[serde(default)]
+    foreign: Vec<Foreign>,
     packets_dropped: BTreeMap<String, u64>,
     address_mismatches: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Foreign {
+    address: IpAddr,
+    difference: String,
+    packets: u64,
+    heard_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -160,6 +174,20 @@ pub(crate) fn check(asked: &Result<Daemon, Error>) -> Vec<Finding> {
 
 fn check_router(router: &VirtualRouter, findings: &mut Vec<Finding>) {
     let name = &router.name;
+    for foreign in router.foreign.iter().filter(|it| it.heard_ms < RECENT_MS) {
+        let Foreign { address, packets, heard_ms, .. } = foreign;
+        let seconds = heard_ms / 1_000;
+        findings.push(
+            Finding::error(
+                CHECK,
+                format!(
+                    "{name} hears the foreign router {address}: {packets} packets, the last {seconds} s ago"
+                ),
+            )
+            .because("it speaks for the same virtual router identifier and is none of this cluster, or configured differently")
+            .advise(foreign.difference.clone()),
+        );
+    }
     for (reason, count) in &router.packets_dropped {
         // Other virtual routers on the segment are nobody's fault.
         if reason == "other_router" {

@@ -1,6 +1,7 @@
 //! What is in the kernel of cplb or k0s although nobody maintains it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use kernel::address::Found;
@@ -8,6 +9,8 @@ use kernel::netlink::{Message, Protocol, Socket};
 use kernel::redirect::TABLE;
 
 use super::Finding;
+use crate::address_labels;
+use crate::error::Error;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,8 @@ pub(crate) struct Kernel {
     pub(crate) tables: Vec<Table>,
     /// The nat tables as `iptables-save` prints them.
     pub(crate) nat: String,
+    /// Labels that the daemon of the run directory set, or an earlier one left.
+    pub(crate) labels: Vec<Ipv6Addr>,
 }
 
 /// An nftables table.
@@ -65,6 +70,19 @@ pub(crate) fn check(
             Finding::error(CHECK, "the iptables chains CPLB-* are there, and no daemon")
                 .because("connections to the virtual IP are led to a port that nobody serves")
                 .advise(CLEANUP),
+        );
+    }
+    if !cplb && !kernel.labels.is_empty() {
+        let addresses: Vec<String> = kernel.labels.iter().map(ToString::to_string).collect();
+        findings.push(
+            Finding::warning(
+                CHECK,
+                format!("the address label of {} is there, and no daemon", addresses.join(", ")),
+            )
+            .because(
+                "an address with this label is chosen last as the source of connections (RFC 6724)",
+            )
+            .advise(CLEANUP),
         );
     }
     let redirects = kernel.nat.lines().filter_map(Redirect::parse);
@@ -151,14 +169,15 @@ impl Kernel {
     /// Looks, without loading any module of the kernel.
     ///
     /// # Errors
-    /// When the kernel does not list its addresses.
-    pub(crate) fn look() -> Result<Self, kernel::Error> {
+    /// When the kernel does not list its addresses, or the run directory cannot be read.
+    pub(crate) fn look(run_dir: &Path) -> Result<Self, Error> {
         let addresses = kernel::address::Addresses::open()?.list()?;
         // Without nftables, or without the permission to look, there are none to see.
         let tables = tables().unwrap_or_default();
         let nft = tables.iter().any(|table| table.name == "nat");
         let nat = nat_programs(nft).into_iter().filter_map(save).collect();
-        Ok(Self { addresses, tables, nat })
+        let labels = address_labels::leftovers(run_dir)?;
+        Ok(Self { addresses, tables, nat, labels })
     }
 }
 

@@ -1,43 +1,79 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use config::ControlPlaneLoadBalancing;
-use kernel::redirect::{Method, Rule};
+use config::{ControlPlaneLoadBalancing, LbAlgo, LbKind};
+use ipvs::{Forwarding, Scheduler};
+use kernel::redirect::{Method, Origin, Rule};
 
-use crate::cli::Controller;
+use super::{engine, routers};
+use crate::cli::{Controller, VrrpEngine};
+use crate::run_dir::ipvs_state;
 
 /// The load balancer behind the virtual addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct BalancerPlan {
-    pub(crate) proxy: proxy::Settings,
     pub(crate) backends: backends::Settings,
+    pub(crate) forwarder: ForwarderPlan,
+}
+
+/// How connections come to the apiservers.
+#[derive(Clone, Debug)]
+pub(crate) enum ForwarderPlan {
+    Proxy(ProxyPlan),
+    Ipvs(IpvsPlan),
+}
+
+/// By the proxy of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxyPlan {
+    pub(crate) proxy: proxy::Settings,
     /// Empty where the document wants no redirect.
     pub(crate) redirects: Vec<Rule>,
     pub(crate) redirect_by: Method,
     pub(crate) drain: Duration,
 }
 
+/// By the kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct IpvsPlan {
+    pub(crate) settings: ipvs::Settings,
+    /// Keep this machine's own connections out of IPVS.
+    pub(crate) redirects: Vec<Rule>,
+    pub(crate) redirect_by: Method,
+}
+
 pub(super) fn plan(
     settings: &config::Settings,
     cplb: &ControlPlaneLoadBalancing,
+    instances: &[routers::Instance<'_>],
     arguments: &Controller,
     virtual_addresses: Vec<IpAddr>,
 ) -> BalancerPlan {
+    let forwarder = match cplb.virtual_servers.as_slice() {
+        [] => ForwarderPlan::Proxy(proxy(settings, cplb, &virtual_addresses)),
+        _ => ForwarderPlan::Ipvs(ipvs(settings, cplb, instances, arguments)),
+    };
+    BalancerPlan { backends: backends(settings, cplb, arguments, virtual_addresses), forwarder }
+}
+
+fn proxy(
+    settings: &config::Settings,
+    cplb: &ControlPlaneLoadBalancing,
+    virtual_addresses: &[IpAddr],
+) -> ProxyPlan {
     let port = cplb.user_space_proxy_bind_port;
-    let health = cplb.load_balancer.health_check;
-    let local = match settings.api.address.filter(|_| settings.api.only_bind_to_address) {
-        Some(address) => address,
-        None => Ipv4Addr::LOCALHOST.into(),
+    let rule = |vip: &IpAddr| Rule {
+        vip: *vip,
+        port: settings.api.port,
+        to: port,
+        of: Origin::Anyone,
     };
     let redirects = match cplb.load_balancer.redirect {
         config::Redirect::None => Vec::new(),
-        _ => virtual_addresses
-            .iter()
-            .map(|vip| Rule { vip: *vip, port: settings.api.port, to: port })
-            .collect(),
+        _ => virtual_addresses.iter().map(rule).collect(),
     };
     let defaults = proxy::Settings::default();
-    BalancerPlan {
+    ProxyPlan {
         proxy: proxy::Settings {
             listen: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)],
             max_connections: cplb
@@ -46,27 +82,112 @@ pub(super) fn plan(
                 .map_or(defaults.max_connections, |most| most as usize),
             ..defaults
         },
-        backends: backends::Settings {
-            kubeconfig: arguments.kubeconfig.clone(),
-            kubeconfig_may_appear: arguments.wait_for_kubeconfig,
-            static_servers: arguments.apiservers.clone(),
-            local: Some(SocketAddr::new(local, settings.api.port)),
-            cache: Some(arguments.state_dir.join("apiservers.json")),
-            virtual_addresses,
-            proxy_port: port,
-            health: backends::HealthSettings {
-                interval: health.interval,
-                timeout: health.timeout,
-                fall: health.fall,
-                rise: health.rise,
-            },
+        redirects,
+        redirect_by: redirect_by(cplb),
+        drain: cplb.load_balancer.drain_timeout,
+    }
+}
+
+fn ipvs(
+    settings: &config::Settings,
+    cplb: &ControlPlaneLoadBalancing,
+    instances: &[routers::Instance<'_>],
+    arguments: &Controller,
+) -> IpvsPlan {
+    let port = settings.api.port;
+    // The apiserver of this node listens on the same port.
+    let rule = |server: &config::VirtualServer| Rule {
+        vip: server.ip_address,
+        port,
+        to: port,
+        of: Origin::ThisHost,
+    };
+    let redirects = match cplb.load_balancer.redirect {
+        config::Redirect::None => Vec::new(),
+        _ => cplb.virtual_servers.iter().map(rule).collect(),
+    };
+    let mut interfaces: Vec<String> =
+        instances.iter().map(|instance| instance.link.name.clone()).collect();
+    interfaces.dedup();
+    IpvsPlan {
+        settings: ipvs::Settings {
+            virtual_servers: cplb
+                .virtual_servers
+                .iter()
+                .map(|server| virtual_server(server, port))
+                .collect(),
+            // A keepalived makes the services itself.
+            services: engine(cplb, arguments) == VrrpEngine::Builtin,
+            interfaces,
+            drain: cplb.load_balancer.drain_timeout,
+            state_file: ipvs_state(&arguments.run_dir),
         },
         redirects,
-        redirect_by: match cplb.load_balancer.redirect {
-            config::Redirect::Auto | config::Redirect::None => Method::Auto,
-            config::Redirect::Nftables => Method::Nftables,
-            config::Redirect::Iptables => Method::Iptables,
+        redirect_by: redirect_by(cplb),
+    }
+}
+
+fn virtual_server(server: &config::VirtualServer, port: u16) -> ipvs::VirtualServer {
+    ipvs::VirtualServer {
+        address: SocketAddr::new(server.ip_address, port),
+        scheduler: match server.lb_algo {
+            LbAlgo::Rr => Scheduler::RoundRobin,
+            LbAlgo::Wrr => Scheduler::WeightedRoundRobin,
+            LbAlgo::Lc => Scheduler::LeastConnection,
+            LbAlgo::Wlc => Scheduler::WeightedLeastConnection,
+            LbAlgo::Lblc => Scheduler::LocalityBased,
+            LbAlgo::Dh => Scheduler::DestinationHashing,
+            LbAlgo::Sh => Scheduler::SourceHashing,
+            LbAlgo::Sed => Scheduler::ShortestExpectedDelay,
+            LbAlgo::Nq => Scheduler::NeverQueue,
+            LbAlgo::Mh => Scheduler::MaglevHashing,
         },
-        drain: cplb.load_balancer.drain_timeout,
+        forwarding: match server.lb_kind {
+            LbKind::Nat => Forwarding::Masquerading,
+            LbKind::Dr => Forwarding::DirectRouting,
+            LbKind::Tun => Forwarding::Tunnel,
+        },
+        persistence: Some(server.persistence_timeout),
+    }
+}
+
+fn backends(
+    settings: &config::Settings,
+    cplb: &ControlPlaneLoadBalancing,
+    arguments: &Controller,
+    virtual_addresses: Vec<IpAddr>,
+) -> backends::Settings {
+    let health = cplb.load_balancer.health_check;
+    // A virtual server may ask for checks more often, not for a minute of a dead apiserver.
+    let loops = cplb.virtual_servers.iter().map(|server| server.delay_loop);
+    let interval = loops.fold(health.interval, Duration::min);
+    let local = match settings.api.address.filter(|_| settings.api.only_bind_to_address) {
+        Some(address) => address,
+        None => Ipv4Addr::LOCALHOST.into(),
+    };
+    backends::Settings {
+        kubeconfig: arguments.kubeconfig.clone(),
+        kubeconfig_may_appear: arguments.wait_for_kubeconfig,
+        static_servers: arguments.apiservers.clone(),
+        bootstrap_kubeconfig: None,
+        kubeconfig_may_fail: false,
+        local: Some(SocketAddr::new(local, settings.api.port)),
+        cache: Some(arguments.state_dir.join("apiservers.json")),
+        virtual_addresses,
+        proxy_port: cplb.user_space_proxy_bind_port,
+        health: backends::HealthSettings {
+            interval,
+            timeout: health.timeout.min(interval),
+            fall: health.fall,
+            rise: health.rise,
+        },
+    }
+}
+
+fn redirect_by(cplb: &ControlPlaneLoadBalancing) -> Method {
+    match cplb.load_balancer.redirect {
+        config::Redirect::Auto | config::Redirect::None => Method::Auto,
+        config::Redirect::Nftables => Method::Nftables,
+        config::Redirect::Iptables => Method::Iptables,
     }
 }

@@ -9,20 +9,38 @@ use vrrp::{Checksum, ChecksumChoice};
 
 use crate::error::Error;
 
-/// The virtual routers of the document on this machine, one per family of each instance.
-pub(super) fn virtual_routers(
+/// An instance of the document, with its interface found.
+#[derive(Clone, Debug)]
+pub(super) struct Instance<'a> {
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) wanted: &'a VrrpInstance,
+}
+
+/// The instances of the document on this machine.
+pub(super) fn on_this_machine(
     cplb: &ControlPlaneLoadBalancing,
+) -> Result<Vec<Instance<'_>>, Error> {
+    let mut socket = Socket::open(Protocol::Route)?;
+    let found = cplb.vrrp_instances.iter().enumerate().map(|(index, wanted)| {
+        let link = link::find(&mut socket, &selector(&wanted.interface))?;
+        Ok(Instance { name: format!("cplb-vip-{index}"), link, wanted })
+    });
+    found.collect()
+}
+
+/// The virtual routers, one per family of each instance.
+pub(super) fn virtual_routers(
+    instances: &[Instance<'_>],
     virtual_addresses: &[IpAddr],
 ) -> Result<Vec<vip::Instance>, Error> {
     let mut socket = Socket::open(Protocol::Route)?;
     let mut virtual_routers = Vec::new();
-    for (index, instance) in cplb.vrrp_instances.iter().enumerate() {
-        let link = link::find(&mut socket, &selector(&instance.interface))?;
-        let name = format!("cplb-vip-{index}");
+    for Instance { name, link, wanted } in instances {
         for ipv4 in [true, false] {
-            if instance.virtual_ips.iter().any(|cidr| cidr.address.is_ipv4() == ipv4) {
-                let source = source(&mut socket, &name, &link, instance, ipv4, virtual_addresses)?;
-                virtual_routers.push(virtual_router(&name, &link, instance, source));
+            if wanted.virtual_ips.iter().any(|cidr| cidr.address.is_ipv4() == ipv4) {
+                let source = source(&mut socket, name, link, wanted, ipv4, virtual_addresses)?;
+                virtual_routers.push(virtual_router(name, link, wanted, source));
             }
         }
     }

@@ -1,25 +1,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use backends::Snapshot;
-use jiff::Timestamp;
 use serde::Serialize;
-use vrrp::State;
-
-use crate::balancer::Parts;
-use crate::controller;
-
-/// Ways to what the parts of the daemon know, none of which waits for them.
-pub(crate) struct View {
-    pub(crate) started: SystemTime,
-    pub(crate) vip: Arc<ArcSwap<vip::Status>>,
-    pub(crate) balancer: Option<Arc<ArcSwap<Parts>>>,
-    pub(crate) state: Arc<controller::State>,
-}
 
 /// The whole status. Durations are in milliseconds, times in RFC 3339.
 #[derive(Clone, Debug, Serialize)]
@@ -28,10 +12,16 @@ pub(crate) struct Report {
     pub(crate) node: String,
     pub(crate) pid: u32,
     pub(crate) started: String,
+    #[serde(skip)]
+    pub(crate) started_at: SystemTime,
     pub(crate) uptime_ms: u64,
     pub(crate) ready: bool,
     pub(crate) leaving: bool,
     pub(crate) realtime: bool,
+    /// What somebody should look at, each a sentence.
+    pub(crate) warnings: Vec<String>,
+    /// The keepalived that moves the virtual IPs, where this process does not do it itself.
+    pub(crate) keepalived: Option<Keepalived>,
     pub(crate) virtual_routers: Vec<VirtualRouter>,
     pub(crate) load_balancer: Option<LoadBalancer>,
 }
@@ -47,6 +37,9 @@ pub(crate) struct VirtualRouter {
     /// Initialize, Backup or Active.
     pub(crate) state: &'static str,
     pub(crate) since_ms: u64,
+    /// When the state last changed.
+    #[serde(skip)]
+    pub(crate) changed_at: Option<SystemTime>,
     /// Why it is in this state.
     pub(crate) reason: String,
     /// The address of the node that holds the virtual IPs, as far as is known here.
@@ -54,6 +47,12 @@ pub(crate) struct VirtualRouter {
     pub(crate) priority: u8,
     pub(crate) configured_priority: u8,
     pub(crate) peers: Vec<Peer>,
+    /// Routers heard on this identifier that seem to be none of ours.
+    pub(crate) foreign: Vec<Foreign>,
+    /// The form of checksum sent, `keepalived` or `rfc9568`; of version 3 over IPv4 alone.
+    pub(crate) checksum: Option<&'static str>,
+    /// Accepted advertisements of version 3 over IPv4, by the form of their checksum.
+    pub(crate) checksums_received: BTreeMap<&'static str, u64>,
     pub(crate) advertisements_sent: u64,
     pub(crate) advertisements_received: u64,
     /// By reason.
@@ -70,6 +69,18 @@ pub(crate) struct Peer {
     pub(crate) heard_ms: u64,
 }
 
+/// A router that speaks for our identifier and seems to be none of ours.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Foreign {
+    pub(crate) address: IpAddr,
+    /// What sets it apart, and what to change.
+    pub(crate) difference: String,
+    /// The virtual addresses that it advertises.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) packets: u64,
+    pub(crate) heard_ms: u64,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Transition {
     pub(crate) time: String,
@@ -83,15 +94,53 @@ pub(crate) struct LoadBalancer {
     pub(crate) listen: Vec<SocketAddr>,
     /// Such as "10.0.0.100:6443 to 6444".
     pub(crate) redirects: Vec<String>,
+    /// Where the kernel balances (IPVS) and not the proxy.
+    pub(crate) virtual_servers: Vec<VirtualServer>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) open: usize,
+    /// Most connections open at once.
+    pub(crate) limit: usize,
     pub(crate) accepted: u64,
+    /// Reset right after they were accepted.
     pub(crate) rejected: u64,
+    pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
+    pub(crate) accept_errors: u64,
     pub(crate) unserved: u64,
     pub(crate) retries: u64,
+    /// Further apiservers tried beside one that had not accepted yet.
+    pub(crate) raced: u64,
+    /// Further apiservers tried beside one that stayed silent.
+    pub(crate) hedges: u64,
     pub(crate) replays: u64,
+    pub(crate) resets: u64,
     pub(crate) apiservers: Vec<Apiserver>,
     /// Where the list of apiservers is from, and how its reading goes.
     pub(crate) discovery: Snapshot,
+}
+
+/// A keepalived process.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Keepalived {
+    pub(crate) version: String,
+    pub(crate) pid: Option<u32>,
+    pub(crate) restarts: u32,
+}
+
+/// An IPVS service.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct VirtualServer {
+    pub(crate) address: SocketAddr,
+    /// As ipvsadm(8) names it.
+    pub(crate) scheduler: &'static str,
+    /// NAT, DR or TUN.
+    pub(crate) forwarding: &'static str,
+    pub(crate) persistence_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) accepted: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -101,130 +150,25 @@ pub(crate) struct Apiserver {
     pub(crate) usable: bool,
     pub(crate) reason: String,
     pub(crate) since_ms: u64,
+    /// How long the last good health check took.
     pub(crate) latency_ms: Option<f64>,
+    /// Moving average of the time that clients' connects took.
+    pub(crate) mean_connect_ms: Option<f64>,
     pub(crate) open: usize,
     pub(crate) connects: u64,
     pub(crate) failures: u64,
+    pub(crate) failures_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
 }
 
-impl View {
-    /// Whether this node is ready to hold the virtual IPs.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.state.ready.load(Relaxed) && !self.state.leaving.load(Relaxed)
+/// Who was not heard for so long is gone: 10 minutes, more than two intervals of the slowest
+/// router there can be (255 s, RFC 3768 section 5.3.7).
+const GONE_AFTER_MS: u64 = 600_000;
+
+impl Foreign {
+    /// Whether it was heard lately.
+    pub(crate) const fn is_present(&self) -> bool {
+        self.heard_ms < GONE_AFTER_MS
     }
-
-    /// Everything, as it is now.
-    pub(crate) fn status(&self) -> Report {
-        let vip = self.vip.load();
-        Report {
-            version: env!("CARGO_PKG_VERSION"),
-            node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            pid: std::process::id(),
-            started: time(self.started),
-            uptime_ms: milliseconds(self.started.elapsed().unwrap_or_default()),
-            ready: self.is_ready(),
-            leaving: self.state.leaving.load(Relaxed),
-            realtime: vip.realtime,
-            virtual_routers: vip.instances.iter().map(virtual_router).collect(),
-            load_balancer: self.load_balancer(),
-        }
-    }
-
-    fn load_balancer(&self) -> Option<LoadBalancer> {
-        let parts = self.balancer.as_ref()?.load();
-        let stats = parts.proxy.stats();
-        let snapshot = Snapshot::clone(&parts.snapshots.borrow());
-        let rejected = stats.rejected;
-        Some(LoadBalancer {
-            listen: stats.listeners.iter().map(|listener| listener.address).collect(),
-            redirects: parts.redirects.iter().map(ToString::to_string).collect(),
-            open: stats.open,
-            accepted: stats.listeners.iter().map(|listener| listener.accepted).sum(),
-            rejected: rejected.no_backend + rejected.limit + rejected.descriptors,
-            unserved: stats.unserved,
-            retries: stats.retries,
-            replays: stats.replays,
-            apiservers: snapshot.backends.iter().map(|b| apiserver(b, &snapshot, &stats)).collect(),
-            discovery: snapshot,
-        })
-    }
-}
-
-fn virtual_router(instance: &vip::InstanceStatus) -> VirtualRouter {
-    let holder = match instance.state {
-        State::Active => Some(instance.source),
-        State::Backup => instance.active_router.map(|(address, _)| address),
-        State::Initialize => None,
-    };
-    VirtualRouter {
-        name: instance.name.clone(),
-        interface: instance.interface.clone(),
-        virtual_router_id: instance.virtual_router_id,
-        version: instance.version,
-        source: instance.source,
-        virtual_ips: instance.addresses.iter().map(ToString::to_string).collect(),
-        state: instance.state.name(),
-        since_ms: milliseconds(vip::age(instance.since)),
-        reason: instance
-            .transitions
-            .last()
-            .map_or_else(String::new, |last| last.transition.reason.to_string()),
-        holder,
-        priority: instance.priority.0,
-        configured_priority: instance.priority.1,
-        peers: instance
-            .peers
-            .iter()
-            .map(|(address, peer)| Peer {
-                address: *address,
-                priority: peer.priority,
-                heard_ms: milliseconds(vip::age(peer.heard)),
-            })
-            .collect(),
-        advertisements_sent: instance.counters.sent,
-        advertisements_received: instance.counters.received,
-        packets_dropped: instance.counters.dropped.clone(),
-        became_active: instance.counters.became_active,
-        address_mismatches: instance.counters.address_mismatch,
-        transitions: instance
-            .transitions
-            .iter()
-            .map(|past| Transition {
-                time: time(past.time),
-                from: past.transition.from.name(),
-                to: past.transition.to.name(),
-                reason: past.transition.reason.to_string(),
-            })
-            .collect(),
-    }
-}
-
-fn apiserver(backend: &backends::Backend, snapshot: &Snapshot, stats: &proxy::Stats) -> Apiserver {
-    let seen = stats.backends.iter().find(|seen| seen.address == backend.address);
-    Apiserver {
-        address: backend.address,
-        health: backend.health.to_string(),
-        usable: snapshot.usable.contains(&backend.address),
-        reason: backend.reason.clone(),
-        since_ms: milliseconds(backend.since.elapsed().unwrap_or_default()),
-        latency_ms: backend.latency.map(|latency| latency.as_secs_f64() * 1_000.0),
-        open: seen.map_or(0, |seen| seen.open),
-        connects: seen.map_or(0, |seen| seen.connects),
-        failures: seen.map_or(0, |seen| {
-            seen.refused + seen.unreachable + seen.timeouts + seen.silent + seen.resets
-        }),
-        bytes_up: seen.map_or(0, |seen| seen.bytes_up),
-        bytes_down: seen.map_or(0, |seen| seen.bytes_down),
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn time(time: SystemTime) -> String {
-    let milliseconds = |time: Timestamp| format!("{time:.3}");
-    Timestamp::try_from(time).map_or_else(|_| String::new(), milliseconds)
 }

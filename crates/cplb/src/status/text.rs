@@ -1,51 +1,118 @@
 use std::fmt;
-use std::time::Duration;
 
 use backends::{Origin, Resource};
 
 use super::Report;
-use super::report::{LoadBalancer, VirtualRouter};
+use super::ago::Ago;
+use super::report::{Apiserver, Keepalived, LoadBalancer, VirtualRouter};
 
 #[cfg(test)]
 mod tests;
 
+/// A report for people: what matters first, and nothing that does not.
+pub(crate) struct Text<'a> {
+    report: &'a Report,
+    ink: Ink,
+}
+
+impl Report {
+    /// Shows it to people, in colours for a terminal.
+    pub(crate) fn text(&self, colours: bool) -> Text<'_> {
+        Text { report: self, ink: if colours { Ink::COLOURS } else { Ink::NONE } }
+    }
+}
+
 /// Transitions shown; JSON has more.
 const SHOWN: usize = 5;
 
-impl fmt::Display for Report {
+/// Packets dropped for these reasons are nobody's fault: several virtual routers on a segment hear
+/// one another, and a router hears before it runs.
+const UNREMARKABLE: [&str; 2] = ["other_router", "not_running"];
+
+#[derive(Clone, Copy)]
+struct Ink {
+    good: &'static str,
+    bad: &'static str,
+    warning: &'static str,
+    strong: &'static str,
+    reset: &'static str,
+}
+
+impl Ink {
+    const NONE: Self = Self { good: "", bad: "", warning: "", strong: "", reset: "" };
+    const COLOURS: Self = Self {
+        good: "\x1b[32m",
+        bad: "\x1b[1;31m",
+        warning: "\x1b[33m",
+        strong: "\x1b[1m",
+        reset: "\x1b[0m",
+    };
+}
+
+impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match (self.leaving, self.ready) {
-            (true, _) => "leaving",
-            (false, true) => "ready",
-            (false, false) => "NOT READY",
+        let Self { report, ink } = self;
+        let Ink { good, bad, warning, reset, .. } = ink;
+        let (colour, state) = match (report.leaving, report.ready) {
+            (true, _) => (warning, "leaving"),
+            (false, true) => (good, "ready"),
+            (false, false) => (bad, "NOT READY"),
         };
-        let Self { node, version, pid, .. } = self;
-        writeln!(f, "{node}: {state}, up {} (cplb {version}, pid {pid})", Ago(self.uptime_ms))?;
-        for router in &self.virtual_routers {
-            writeln!(f)?;
-            write_virtual_router(f, router)?;
+        let Report { node, version, pid, .. } = report;
+        let uptime = Ago(report.uptime_ms);
+        writeln!(f, "{node}: {colour}{state}{reset}, up {uptime} (cplb {version}, pid {pid})")?;
+        for sentence in &report.warnings {
+            writeln!(f, "{warning}! {sentence}{reset}")?;
         }
-        if let Some(balancer) = &self.load_balancer {
-            writeln!(f)?;
-            write_load_balancer(f, balancer)?;
+        let keepalived = report.keepalived.as_ref();
+        if let Some(keepalived) = keepalived {
+            write_keepalived(f, keepalived, *ink)?;
         }
-        if !self.realtime {
-            writeln!(f, "\nThe VRRP thread has no real-time priority.")?;
+        for router in &report.virtual_routers {
+            writeln!(f)?;
+            write_virtual_router(f, router, keepalived.is_some(), *ink)?;
+        }
+        if let Some(balancer) = &report.load_balancer {
+            writeln!(f)?;
+            write_load_balancer(f, balancer, *ink)?;
         }
         Ok(())
     }
 }
 
-fn write_virtual_router(f: &mut fmt::Formatter<'_>, router: &VirtualRouter) -> fmt::Result {
+fn write_keepalived(f: &mut fmt::Formatter<'_>, keepalived: &Keepalived, ink: Ink) -> fmt::Result {
+    write!(f, "VRRP by keepalived {}", keepalived.version)?;
+    match keepalived.pid {
+        Some(pid) => write!(f, ", pid {pid}")?,
+        None => write!(f, ", {}NOT RUNNING{}", ink.bad, ink.reset)?,
+    }
+    match keepalived.restarts {
+        0 => writeln!(f),
+        1 => writeln!(f, ", restarted once"),
+        times => writeln!(f, ", restarted {times} times"),
+    }
+}
+
+/// keepalived tells of its state, but not whom it hears.
+fn write_virtual_router(
+    f: &mut fmt::Formatter<'_>,
+    router: &VirtualRouter,
+    by_keepalived: bool,
+    ink: Ink,
+) -> fmt::Result {
+    let Ink { good, strong, reset, .. } = ink;
     let virtual_ips = router.virtual_ips.join(", ");
     let since = Ago(router.since_ms);
     let place = match (router.state, router.holder) {
-        ("Active", _) => format!("is HERE since {since}: {}", router.reason),
+        ("Active", _) => format!("is {good}HERE{reset} since {since}: {}", router.reason),
         (_, Some(holder)) => format!("is at {holder}; this node is Backup since {since}"),
+        ("Backup", None) if by_keepalived => {
+            format!("is not here; this node is Backup since {since}")
+        }
         ("Backup", None) => format!("is nowhere yet; listening since {since}"),
         _ => format!("has no router here since {since}: {}", router.reason),
     };
-    writeln!(f, "{virtual_ips} {place}")?;
+    writeln!(f, "{strong}{virtual_ips}{reset} {place}")?;
     write!(
         f,
         "  {}: VRRPv{} router {} on {} as {}, priority {}",
@@ -59,11 +126,14 @@ fn write_virtual_router(f: &mut fmt::Formatter<'_>, router: &VirtualRouter) -> f
     if router.priority != router.configured_priority {
         write!(f, " (lowered from {})", router.configured_priority)?;
     }
-    writeln!(
-        f,
-        "; {} sent, {} received",
-        router.advertisements_sent, router.advertisements_received
-    )?;
+    if let Some(dialect) = router.checksum {
+        write!(f, ", checksum {dialect}")?;
+    }
+    let VirtualRouter { advertisements_sent: sent, advertisements_received: received, .. } = router;
+    match by_keepalived {
+        true => writeln!(f)?,
+        false => writeln!(f, "; {sent} sent, {received} received")?,
+    }
     for peer in &router.peers {
         writeln!(
             f,
@@ -73,8 +143,18 @@ fn write_virtual_router(f: &mut fmt::Formatter<'_>, router: &VirtualRouter) -> f
             Ago(peer.heard_ms)
         )?;
     }
-    for (reason, count) in &router.packets_dropped {
-        writeln!(f, "  {count} packets dropped: {reason}")?;
+    let dropped: Vec<String> = router
+        .packets_dropped
+        .iter()
+        .filter(|(reason, _)| !UNREMARKABLE.contains(reason))
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if !dropped.is_empty() {
+        writeln!(f, "  packets dropped: {}", dropped.join(", "))?;
+    }
+    if router.address_mismatches > 0 {
+        let count = router.address_mismatches;
+        writeln!(f, "  advertisements with other virtual IPs than ours: {count}")?;
     }
     for transition in router.transitions.iter().rev().take(SHOWN) {
         let time = transition.time.get(11..23).unwrap_or(&transition.time);
@@ -83,11 +163,41 @@ fn write_virtual_router(f: &mut fmt::Formatter<'_>, router: &VirtualRouter) -> f
     Ok(())
 }
 
-fn write_load_balancer(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer) -> fmt::Result {
+fn write_load_balancer(
+    f: &mut fmt::Formatter<'_>,
+    balancer: &LoadBalancer,
+    ink: Ink,
+) -> fmt::Result {
+    if balancer.virtual_servers.is_empty() {
+        write_proxy(f, balancer, ink)?;
+    } else {
+        write_virtual_servers(f, balancer, ink)?;
+    }
+    match &balancer.discovery.origin {
+        Origin::Endpoints { via, resource } => {
+            let resource = match resource {
+                Resource::Slices => "EndpointSlices",
+                Resource::Endpoints => "Endpoints",
+            };
+            writeln!(f, "  list from the cluster's {resource} through {via}")?;
+        }
+        Origin::Cache { age } => writeln!(
+            f,
+            "  list from disk, last changed {} ago",
+            Ago(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        )?,
+        Origin::Static => writeln!(f, "  list from the command line")?,
+        Origin::Local => writeln!(f, "  only the apiserver of this machine is known")?,
+    }
+    Ok(())
+}
+
+fn write_proxy(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) -> fmt::Result {
+    let Ink { strong, reset, .. } = ink;
     let listen: Vec<String> = balancer.listen.iter().map(ToString::to_string).collect();
     write!(
         f,
-        "Load balancer on {}: {} open, {} accepted",
+        "{strong}Load balancer{reset} on {}: {} open, {} accepted",
         listen.join(", "),
         balancer.open,
         balancer.accepted
@@ -112,68 +222,56 @@ fn write_load_balancer(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer) -> f
         "APISERVER", "HEALTH", "SINCE", "LATENCY", "OPEN", "CONNECTS", "FAILED"
     )?;
     for apiserver in &balancer.apiservers {
-        write!(
-            f,
-            "  {:<24} {:<10} {:>8} {:>9} {:>6} {:>9} {:>8}",
-            apiserver.address.to_string(),
-            apiserver.health,
-            Ago(apiserver.since_ms).to_string(),
-            apiserver.latency_ms.map_or_else(|| "-".into(), |latency| format!("{latency:.1} ms")),
-            apiserver.open,
-            apiserver.connects,
-            apiserver.failures,
-        )?;
-        match apiserver.health.as_str() {
-            "unhealthy" => writeln!(f, "  {}", apiserver.reason)?,
-            _ => writeln!(f)?,
-        }
-    }
-    let discovery = &balancer.discovery;
-    if discovery.fail_open {
-        writeln!(
-            f,
-            "  none is healthy: all known ones stay in use, the cause is probably shared (etcd?)"
-        )?;
-    }
-    match &discovery.origin {
-        Origin::Endpoints { via, resource } => {
-            let resource = match resource {
-                Resource::Slices => "EndpointSlices",
-                Resource::Endpoints => "Endpoints",
-            };
-            writeln!(f, "  list from the cluster's {resource} through {via}")?;
-        }
-        Origin::Cache { age } => writeln!(
-            f,
-            "  list from disk, last changed {} ago",
-            Ago(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
-        )?,
-        Origin::Static => writeln!(f, "  list from the command line")?,
-        Origin::Local => writeln!(f, "  only the apiserver of this machine is known")?,
-    }
-    for refused in &discovery.refused {
-        writeln!(f, "  NOT USED {}: {}", refused.address, refused.reason)?;
-    }
-    if let Some(error) = &discovery.discovery.error {
-        writeln!(f, "  discovery: {error}")?;
+        write_apiserver(f, apiserver, ink)?;
+        let Apiserver { open, connects, failures, .. } = apiserver;
+        write!(f, " {open:>6} {connects:>9} {failures:>8}")?;
+        write_trouble(f, apiserver)?;
     }
     Ok(())
 }
 
-/// A duration as people say it: its two largest units.
-struct Ago(u64);
+/// The kernel does not tell us of its connections.
+fn write_virtual_servers(
+    f: &mut fmt::Formatter<'_>,
+    balancer: &LoadBalancer,
+    ink: Ink,
+) -> fmt::Result {
+    writeln!(f, "{}Load balancer{} by IPVS, where the virtual IP is", ink.strong, ink.reset)?;
+    for server in &balancer.virtual_servers {
+        write!(f, "  {} {} {}", server.address, server.scheduler, server.forwarding)?;
+        match server.persistence_seconds {
+            Some(seconds) => writeln!(f, ", persistent for {seconds} s")?,
+            None => writeln!(f)?,
+        }
+    }
+    writeln!(f, "  {:<24} {:<10} {:>8} {:>9}", "APISERVER", "HEALTH", "SINCE", "LATENCY")?;
+    for apiserver in &balancer.apiservers {
+        write_apiserver(f, apiserver, ink)?;
+        write_trouble(f, apiserver)?;
+    }
+    Ok(())
+}
 
-impl fmt::Display for Ago {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = Duration::from_millis(self.0).as_secs();
-        let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-        let text = match self.0 {
-            0..10_000 => format!("{:.1}s", Duration::from_millis(self.0).as_secs_f64()),
-            _ if minutes == 0 => format!("{seconds}s"),
-            _ if hours == 0 => format!("{minutes}m{}s", seconds % 60),
-            _ if days == 0 => format!("{hours}h{}m", minutes % 60),
-            _ => format!("{days}d{}h", hours % 24),
-        };
-        f.pad(&text)
+fn write_apiserver(f: &mut fmt::Formatter<'_>, apiserver: &Apiserver, ink: Ink) -> fmt::Result {
+    let colour = match apiserver.health.as_str() {
+        "healthy" => ink.good,
+        "unhealthy" => ink.bad,
+        _ => ink.warning,
+    };
+    write!(
+        f,
+        "  {:<24} {colour}{:<10}{} {:>8} {:>9}",
+        apiserver.address.to_string(),
+        apiserver.health,
+        ink.reset,
+        Ago(apiserver.since_ms).to_string(),
+        apiserver.latency_ms.map_or_else(|| "-".into(), |latency| format!("{latency:.1} ms")),
+    )
+}
+
+fn write_trouble(f: &mut fmt::Formatter<'_>, apiserver: &Apiserver) -> fmt::Result {
+    match apiserver.health.as_str() {
+        "unhealthy" => writeln!(f, "  {}", apiserver.reason),
+        _ => writeln!(f),
     }
 }

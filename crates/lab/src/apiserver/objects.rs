@@ -194,6 +194,15 @@ pub(super) fn resources(resource: Resource) -> Value {
     })
 }
 
+/// A document as large as kube-apiserver's: JSON without any path, and much white space after it.
+pub(super) static OPENAPI: [u8; 1 << 20] = {
+    let document =
+        br#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.36.0"},"paths":{}}"#;
+    let mut padded = [b' '; 1 << 20];
+    padded.split_at_mut(document.len()).0.copy_from_slice(document);
+    padded
+};
+
 fn endpoints(revision: &Revision) -> Value {
     let mut by_port: BTreeMap<u16, Vec<IpAddr>> = BTreeMap::new();
     for endpoint in &revision.endpoints {

@@ -68,6 +68,7 @@ impl Server {
         }
         let slices = self.slices == Slices::V1;
         match path.trim_end_matches('/') {
+            "/openapi/v2" => typed(StatusCode::OK, "application/json", large(&objects::OPENAPI)),
             "/api" => json(StatusCode::OK, &objects::core_versions()),
             "/apis" => json(StatusCode::OK, &objects::groups(slices)),
             "/api/v1" => json(StatusCode::OK, &objects::resources(Resource::Endpoints)),
@@ -254,6 +255,10 @@ fn json(code: StatusCode, value: &Value) -> Response<Body> {
 fn text(code: StatusCode, text: &'static str) -> Response<Body> {
     let body = Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync();
     typed(code, "text/plain; charset=utf-8", body)
+}
+
+fn large(document: &'static [u8]) -> Body {
+    Full::new(Bytes::from_static(document)).boxed_unsync()
 }
 
 fn typed(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

@@ -121,6 +121,16 @@ async fn strangers_see_health_and_version_only() {
 }
 
 #[tokio::test]
+async fn the_largest_document_is_a_mebibyte_of_json() {
+    let replica = Replica::start(Slices::V1, Duration::ZERO).await;
+    let (code, text) = replica.text("/openapi/v2", true).await;
+    assert_eq!((code, text.len()), (200, 1_048_576));
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["swagger"], "2.0");
+    assert_eq!(replica.text("/openapi/v2", false).await.0, 403);
+}
+
+#[tokio::test]
 async fn endpoints_and_slices() {
     let replica = Replica::start(Slices::V1, Duration::ZERO).await;
     replica.add_peer(12);

@@ -36,6 +36,8 @@ pub struct Plan {
     pub binary: PathBuf,
     /// The cluster's document, given to every controller.
     pub document: String,
+    /// Who speaks VRRP on the controllers, whatever the document says.
+    pub vrrp: VrrpEngine,
     /// More arguments for the controllers.
     pub controller_arguments: Vec<String>,
     /// Which APIs the apiservers offer.
@@ -44,11 +46,31 @@ pub struct Plan {
     pub shutdown_delay: Duration,
 }
 
+/// Who speaks VRRP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VrrpEngine {
+    /// cplb itself.
+    #[default]
+    Builtin,
+    /// A keepalived, which has to be installed.
+    Keepalived,
+}
+
 /// The addresses of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostPlan {
     /// With their prefix lengths.
     pub addresses: Vec<VirtualAddress>,
+}
+
+impl VrrpEngine {
+    /// As `cplb controller --vrrp` takes it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Keepalived => "keepalived",
+        }
+    }
 }
 
 impl Plan {
@@ -74,6 +96,7 @@ impl Plan {
             api_port: 6443,
             binary: binary.to_owned(),
             document: document.to_owned(),
+            vrrp: VrrpEngine::default(),
             controller_arguments: Vec::new(),
             slices: Slices::V1,
             shutdown_delay: Duration::ZERO,

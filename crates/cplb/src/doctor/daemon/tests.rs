@@ -9,7 +9,7 @@ fn status() -> Value {
         "virtual_routers": [{
             "name": "cplb-vip-0", "interface": "eth0", "virtual_router_id": 51, "version": 2,
             "source": "10.0.0.11", "virtual_ips": ["10.0.0.100/24"], "state": "Active",
-            "holder": "10.0.0.11", "packets_dropped": {"other_router": 12}, "address_mismatches": 0
+            "holder": "10.0.0.11", "foreign": [], "packets_dropped": {"other_router": 12}, "address_mismatches": 0
         }],
         "load_balancer": {
             "listen": ["[::]:6444"],
@@ -49,6 +49,23 @@ fn dropped_packets_and_other_addresses_are_warnings() {
             ),
         ]
     );
+}
+
+#[test]
+fn foreign_routers_that_still_speak_are_errors() {
+    let mut status = status();
+    let foreign = |heard_ms| {
+        json!([{
+            "address": "10.0.0.50", "difference": "wrong password", "addresses": ["10.0.0.200"],
+            "packets": 7, "heard_ms": heard_ms
+        }])
+    };
+    status["virtual_routers"][0]["foreign"] = foreign(2_500);
+    let seen =
+        "cplb-vip-0 hears the foreign router 10.0.0.50: 7 packets, the last 2 s ago".to_owned();
+    assert_eq!(findings(status.clone()), [(Severity::Error, seen)]);
+    status["virtual_routers"][0]["foreign"] = foreign(600_000);
+    assert_eq!(findings(status)[0].0, Severity::Ok);
 }
 
 #[test]

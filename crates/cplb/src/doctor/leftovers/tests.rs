@@ -90,6 +90,16 @@ fn our_rules_need_a_daemon() {
 }
 
 #[test]
+fn our_address_labels_need_a_daemon() {
+    let labels = Kernel { labels: vec!["fd00::100".parse().unwrap()], ..Kernel::default() };
+    assert_eq!(
+        judged(&labels, NOBODY),
+        (Severity::Warning, "the address label of fd00::100 is there, and no daemon".into())
+    );
+    assert_eq!(judged(&labels, CPLB).0, Severity::Ok);
+}
+
+#[test]
 fn the_rule_of_k0s_is_found_with_its_deletion() {
     let nat = |rule: &str| Kernel { nat: format!("*nat\n{rule}\nCOMMIT\n"), ..Kernel::default() };
     let virtual_addresses = ["10.0.0.100".parse().unwrap()];

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,9 @@ use kernel::vrrp_socket::{Family, LARGEST_DATAGRAM, Mode, OpenOptions, VrrpSocke
 use lab::world::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::error::Error;
+use super::error::Error;
 
 /// Hears the advertisements on a host that takes no part.
-///
-/// What a crash costs depends on when the last advertisement was sent. Events that come at fixed
-/// times after one make two speakers comparable.
 pub(crate) struct Adverts(VrrpSocket);
 
 impl Adverts {
@@ -30,14 +28,22 @@ impl Adverts {
         Ok(Self(host.namespace.run(open)??))
     }
 
-    /// Waits for the next one, at most `limit`; whether it came.
-    pub(crate) fn next(&self, limit: Duration) -> Result<bool, Error> {
-        while self.take()? {}
+    /// Waits for one that is sent from now on, at most `limit`; whether it came.
+    pub(crate) fn fresh(&self, limit: Duration) -> Result<bool, Error> {
+        while self.take()?.is_some() {}
+        Ok(self.next(limit)?.is_some())
+    }
+
+    /// Who sent the next one, which may have come before; waits at most `limit` for it.
+    pub(crate) fn next(&self, limit: Duration) -> Result<Option<IpAddr>, Error> {
         let deadline = Instant::now() + limit;
         loop {
+            if let Some(source) = self.take()? {
+                return Ok(Some(source));
+            }
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                return Ok(false);
+                return Ok(None);
             }
             let timeout = Timespec {
                 tv_sec: rest.as_secs().try_into().unwrap_or(i64::MAX),
@@ -46,15 +52,12 @@ impl Adverts {
             let mut waiting = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
             // An interrupted wait is a short one.
             let _woken = poll(&mut waiting, Some(&timeout));
-            if self.take()? {
-                return Ok(true);
-            }
         }
     }
 
-    fn take(&self) -> Result<bool, Error> {
+    fn take(&self) -> Result<Option<IpAddr>, Error> {
         let mut buffer = [0; LARGEST_DATAGRAM];
         let received = self.0.receive(&mut buffer).map_err(Error::system("to hear adverts"))?;
-        Ok(received.is_some())
+        Ok(received.map(|datagram| datagram.source))
     }
 }

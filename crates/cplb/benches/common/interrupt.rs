@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::error::Error;
+use super::error::Error;
 
 /// Ctrl-C and SIGTERM as an error of whatever waits, so that everything is taken down in good order.
 #[derive(Clone)]

@@ -2,8 +2,8 @@ use std::fs;
 
 use rustix::system::uname;
 
-use crate::error::Error;
-use crate::keepalived;
+use super::error::Error;
+use super::keepalived;
 
 /// What the figures depend on beside the speakers.
 pub(crate) struct Surroundings {

@@ -1,19 +1,33 @@
-//! What can be done to either speaker on a node.
-
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lab::world::{Launch, Node, World};
 
-use crate::case::{Pace, Speaker};
-use crate::cluster::VIRTUAL_IP;
-use crate::error::Error;
-use crate::keepalived;
+use super::error::Error;
+use super::pace::Pace;
+use super::{VIRTUAL_IP, keepalived};
+
+/// Who speaks VRRP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Speaker {
+    Builtin,
+    Keepalived,
+}
+
+/// How the kernel lets the thread that speaks VRRP run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scheduling {
+    /// As everything else (SCHED_OTHER).
+    Ordinary,
+    /// Before everything ordinary (SCHED_RR).
+    Realtime,
+}
 
 /// The program under test.
 pub(crate) const CPLB: &str = env!("CARGO_BIN_EXE_cplb");
 
 /// What every cplb reads.
-pub(crate) fn document(pace: Pace) -> String {
+pub(crate) fn document(pace: Pace, disable_load_balancer: bool) -> String {
     format!(
         "spec:
   network:
@@ -21,7 +35,7 @@ pub(crate) fn document(pace: Pace) -> String {
       enabled: true
       type: Builtin
       keepalived:
-        disableLoadBalancer: true
+        disableLoadBalancer: {disable_load_balancer}
         vrrpInstances:
         - virtualIPs: [\"{VIRTUAL_IP}/24\"]
           authPass: BuyK0s
@@ -34,10 +48,12 @@ pub(crate) fn document(pace: Pace) -> String {
 }
 
 impl Speaker {
+    pub(crate) const ALL: [Self; 2] = [Self::Builtin, Self::Keepalived];
+
     /// How to start it on a node.
     pub(crate) fn launch(self, world: &World, node: &Node, pace: Pace) -> Result<Launch, Error> {
         match self {
-            Self::Keepalived => keepalived::launch(&directory(node), pace),
+            Self::Keepalived => keepalived::launch(&directory(node), pace, Scheduling::Ordinary),
             Self::Builtin => Ok(Launch::new(CPLB)
                 .argument("controller")
                 .option("--config", world.directory().join("config.yaml"))
@@ -80,7 +96,25 @@ impl Speaker {
     }
 }
 
+impl fmt::Display for Scheduling {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Ordinary => "ordinary",
+            Self::Realtime => "real-time",
+        })
+    }
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Builtin => "builtin",
+            Self::Keepalived => "keepalived",
+        })
+    }
+}
+
 /// Where the node's files are.
-fn directory(node: &Node) -> PathBuf {
+pub(crate) fn directory(node: &Node) -> PathBuf {
     node.run_dir.parent().map_or_else(|| node.run_dir.clone(), Path::to_owned)
 }

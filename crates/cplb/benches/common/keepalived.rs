@@ -7,16 +7,22 @@ use std::process::Command;
 use lab::world::{Daemon, Launch};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::case::Pace;
-use crate::cluster::VIRTUAL_IP;
-use crate::error::Error;
+use super::VIRTUAL_IP;
+use super::error::Error;
+use super::pace::Pace;
+use super::speaker::Scheduling;
 
 const PROGRAM: &str = "keepalived";
 
 /// Writes the configuration below `directory`; how to start it there.
-pub(crate) fn launch(directory: &Path, pace: Pace) -> Result<Launch, Error> {
+pub(crate) fn launch(
+    directory: &Path,
+    pace: Pace,
+    scheduling: Scheduling,
+) -> Result<Launch, Error> {
     let file = directory.join("keepalived.conf");
-    fs::write(&file, configuration(pace)).map_err(Error::system("keepalived's configuration"))?;
+    fs::write(&file, configuration(pace, scheduling))
+        .map_err(Error::system("keepalived's configuration"))?;
     Ok(Launch::new(PROGRAM)
         .arguments(["--dont-fork", "--no-syslog", "--log-console", "--log-detail", "--vrrp"])
         .option("--use-file", file)
@@ -50,11 +56,16 @@ pub(crate) fn thaw(daemon: &mut Daemon, directory: &Path) -> Result<(), Error> {
     Ok(daemon.thaw()?)
 }
 
-fn signal_speaker(directory: &Path, signal: Signal) -> Result<(), Error> {
+/// The one of the two that speaks VRRP.
+pub(crate) fn speaker(directory: &Path) -> Result<Pid, Error> {
     let file = vrrp_pid(directory);
     let number = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
     let process = number.and_then(Pid::from_raw);
-    let process = process.ok_or_else(|| Error::NoProcessNumber(file.display().to_string()))?;
+    process.ok_or_else(|| Error::NoProcessNumber(file.display().to_string()))
+}
+
+fn signal_speaker(directory: &Path, signal: Signal) -> Result<(), Error> {
+    let process = speaker(directory)?;
     // Its parent is ours and lives, frozen: the number is still its own.
     kill_process(process, signal).map_err(|errno| Error::system("a signal")(errno.into()))
 }
@@ -63,15 +74,20 @@ fn vrrp_pid(directory: &Path) -> PathBuf {
     directory.join("keepalived-vrrp.pid")
 }
 
-/// As k0s writes it: all have the same state and priority, so whoever holds goes on holding.
-fn configuration(pace: Pace) -> String {
+/// As k0s writes it: all have the same state and priority, so whoever holds goes on holding. Only
+/// real-time scheduling is not k0s'.
+fn configuration(pace: Pace, scheduling: Scheduling) -> String {
+    let global = match scheduling {
+        Scheduling::Ordinary => "",
+        Scheduling::Realtime => "global_defs { vrrp_rt_priority 40\n vrrp_no_swap\n }\n",
+    };
     let authentication = match pace.version() {
         2 => "authentication { auth_type PASS\n auth_pass BuyK0s\n }",
         // Version 3 has none.
         _ => "",
     };
     format!(
-        "vrrp_instance k0s-vip-0 {{
+        "{global}vrrp_instance k0s-vip-0 {{
             state BACKUP
             interface eth0
             virtual_router_id 51

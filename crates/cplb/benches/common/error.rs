@@ -28,6 +28,14 @@ pub(crate) enum Error {
     #[error("--only matches no case; these are there:\n{}", .0.join("\n"))]
     NoSuchCase(Vec<String>),
 
+    /// The lab's certificates cannot be used.
+    #[error("no TLS for the clients: {0}")]
+    Tls(String),
+
+    /// `cplb status` says nothing, or not what is asked.
+    #[error("{0} does not tell its status")]
+    NoStatus(String),
+
     /// Nobody or several hold the virtual IP, or it does not answer.
     #[error("the cluster was not at rest within {limit:?}: {missing}\n{logs}")]
     Restless { limit: Duration, missing: String, logs: String },

@@ -1,0 +1,98 @@
+//! Balancing by the kernel (IPVS).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use kernel::redirect::{self, Redirect};
+
+use crate::error::Error;
+use crate::plan::IpvsPlan;
+
+/// The kernel's services, and the redirect that spares this machine's own connections them.
+pub(crate) struct Directing {
+    plan: IpvsPlan,
+    director: Arc<ipvs::Handle>,
+    redirect: Option<Redirect>,
+    parts: Arc<Parts>,
+}
+
+/// What others look at.
+pub(crate) struct Parts {
+    pub(crate) director: Arc<ipvs::Handle>,
+    pub(crate) settings: Mutex<ipvs::Settings>,
+}
+
+impl Directing {
+    /// Looks whether this kernel has IPVS first; then makes what every node carries.
+    pub(crate) fn start(plan: IpvsPlan) -> Result<Self, Error> {
+        let redirect = match plan.redirects.as_slice() {
+            [] => None,
+            rules => Some(Redirect::install_by(plan.redirect_by, redirect::TABLE, rules)?),
+        };
+        let director = Arc::new(ipvs::Handle::start(plan.settings.clone())?);
+        let settings = Mutex::new(plan.settings.clone());
+        let parts = Arc::new(Parts { director: Arc::clone(&director), settings });
+        Ok(Self { plan, director, redirect, parts })
+    }
+
+    pub(crate) fn set_usable(&self, usable: &[SocketAddr]) {
+        self.director.set_usable(usable.to_vec());
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.director.error().is_none()
+    }
+
+    pub(crate) fn mend(&mut self) {
+        if let Some(redirect) = &mut self.redirect {
+            super::mend(redirect);
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        Arc::clone(&self.parts)
+    }
+
+    /// Changes nothing when it fails.
+    pub(crate) fn apply(&mut self, plan: IpvsPlan) -> Result<(), Error> {
+        self.director.apply(plan.settings.clone())?;
+        if let Some(redirect) = &mut self.redirect {
+            redirect.replace(&plan.redirects)?;
+        }
+        self.parts.set_settings(plan.settings.clone());
+        self.plan = plan;
+        Ok(())
+    }
+
+    /// Undoes everything.
+    pub(crate) fn stop(self) {
+        super::remove(self.redirect);
+    }
+}
+
+impl Parts {
+    pub(crate) fn settings(&self) -> ipvs::Settings {
+        self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn set_settings(&self, settings: ipvs::Settings) {
+        *self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+    }
+}
+
+/// The services come before the addresses, and go with them.
+pub(crate) struct Directed(pub(crate) Arc<Parts>);
+
+impl vip::Service for Directed {
+    fn alive(&self) -> bool {
+        true
+    }
+
+    fn claimed(&self, addresses: &[IpAddr]) {
+        self.0.director.hold(addresses);
+    }
+
+    fn released(&self, addresses: &[IpAddr]) {
+        self.0.director.release(addresses);
+    }
+}

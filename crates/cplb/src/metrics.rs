@@ -1,0 +1,181 @@
+//! The status as metrics, in the text format of OpenMetrics 1.0.
+//!
+//! Nothing is kept here: every scrape reads the same [`Report`] that `cplb status` shows.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::status::Report;
+
+mod load_balancer;
+mod virtual_routers;
+
+#[cfg(test)]
+mod tests;
+
+/// The media type of [`text`].
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The report as OpenMetrics text.
+pub(crate) fn text(report: Report) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(report)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Scrape(Report);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let mut families = Families(encoder);
+        node(&mut families, report)?;
+        virtual_routers::encode(&mut families, &report.virtual_routers)?;
+        match &report.keepalived {
+            Some(keepalived) => virtual_routers::of_keepalived(&mut families, keepalived)?,
+            None => virtual_routers::packets(&mut families, report)?,
+        }
+        match &report.load_balancer {
+            Some(balancer) => load_balancer::encode(&mut families, balancer),
+            None => Ok(()),
+        }
+    }
+}
+
+fn node(families: &mut Families<'_>, report: &Report) -> fmt::Result {
+    families.info(
+        "cplb_build",
+        "The version of cplb that runs",
+        [vec![("version", report.version.to_owned())]],
+    )?;
+    families.seconds(
+        "process_start_time",
+        "When the process started, in Unix time",
+        [(vec![], unix_time(report.started_at))],
+    )?;
+    families.gauge(
+        "cplb_ready",
+        "1 while this node is ready to hold the virtual IPs",
+        [(vec![], u64::from(report.ready))],
+    )?;
+    families.gauge(
+        "cplb_leaving",
+        "1 while this node hands the virtual IPs over and stops",
+        [(vec![], u64::from(report.leaving))],
+    )
+}
+
+/// Names and values of labels, in their order.
+type Labels = Vec<(&'static str, String)>;
+
+/// Writes metric families one after another. One without samples is left out.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauge<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        self.gauge_in(name, help, None, samples)
+    }
+
+    /// The unit becomes the end of the name.
+    fn seconds(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, f64)>,
+    ) -> fmt::Result {
+        self.gauge_in(name, help, Some(&Unit::Seconds), samples)
+    }
+
+    /// `_total` becomes the end of the name.
+    fn counter<V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        self.counter_in(name, help, None, samples)
+    }
+
+    /// `_bytes_total` becomes the end of the name.
+    fn bytes(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
+        self.counter_in(name, help, Some(&Unit::Bytes), samples)
+    }
+
+    /// `_info` becomes the end of the name, the labels are the content.
+    fn info(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = Labels>,
+    ) -> fmt::Result {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Info)?;
+        samples.try_for_each(|labels| family.encode_info(&labels))
+    }
+
+    fn gauge_in<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        samples.try_for_each(|(labels, value)| match labels.as_slice() {
+            [] => family.encode_gauge(&value),
+            _ => family.encode_family(&labels)?.encode_gauge(&value),
+        })
+    }
+
+    fn counter_in<V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        const NO_EXEMPLAR: Option<&Exemplar<NoLabelSet, f64>> = None;
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        samples.try_for_each(|(labels, value)| match labels.as_slice() {
+            [] => family.encode_counter(&value, NO_EXEMPLAR),
+            _ => family.encode_family(&labels)?.encode_counter(&value, NO_EXEMPLAR),
+        })
+    }
+}
+
+fn unix_time(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

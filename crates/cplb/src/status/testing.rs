@@ -1,0 +1,180 @@
+//! The report that text, page, metrics and warnings are tested on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::Report;
+use super::report::{
+    Apiserver, Foreign, Keepalived, Listener, LoadBalancer, Peer, Transition, VirtualRouter,
+    VirtualServer,
+};
+
+/// 2023-11-14T22:13:20Z
+const STARTED: u64 = 1_700_000_000;
+
+/// An Active node with one healthy apiserver and one that is down.
+pub(crate) fn report() -> Report {
+    Report {
+        version: "1.2.3",
+        node: "controller-1".to_owned(),
+        pid: 77,
+        started: "2023-11-14T22:13:20.000Z".to_owned(),
+        started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(STARTED),
+        uptime_ms: 90_000,
+        ready: true,
+        leaving: false,
+        realtime: true,
+        warnings: Vec::new(),
+        keepalived: None,
+        virtual_routers: vec![virtual_router()],
+        load_balancer: Some(load_balancer()),
+    }
+}
+
+/// Version 3, Active, with a Backup that was heard.
+pub(crate) fn virtual_router() -> VirtualRouter {
+    VirtualRouter {
+        name: "cplb-vip-0".to_owned(),
+        interface: "eth0".to_owned(),
+        virtual_router_id: 51,
+        version: 3,
+        source: "10.0.0.11".parse().unwrap(),
+        virtual_ips: vec!["10.0.0.100/24".to_owned()],
+        state: "Active",
+        since_ms: 61_000,
+        changed_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(STARTED * 1_000 + 29_500)),
+        reason: "no other router heard for 3.2s".to_owned(),
+        holder: Some("10.0.0.11".parse().unwrap()),
+        priority: 100,
+        configured_priority: 200,
+        peers: vec![Peer {
+            address: "10.0.0.12".parse().unwrap(),
+            priority: 200,
+            heard_ms: 45_000,
+        }],
+        foreign: Vec::new(),
+        checksum: Some("keepalived"),
+        checksums_received: BTreeMap::from([("keepalived", 3)]),
+        advertisements_sent: 61,
+        advertisements_received: 3,
+        packets_dropped: BTreeMap::from([("other_router", 90), ("password", 7), ("ttl", 1)]),
+        became_active: 2,
+        address_mismatches: 0,
+        transitions: vec![Transition {
+            time: "2023-11-14T22:13:49.500Z".to_owned(),
+            from: "Backup",
+            to: "Active",
+            reason: "no other router heard for 3.2s".to_owned(),
+        }],
+    }
+}
+
+/// Another cluster, heard 2.5 s ago.
+pub(crate) fn foreign() -> Foreign {
+    Foreign {
+        address: "10.0.0.50".parse().unwrap(),
+        difference: "wrong password".to_owned(),
+        addresses: vec!["10.0.0.200".parse().unwrap()],
+        packets: 7,
+        heard_ms: 2_500,
+    }
+}
+
+/// The same node with keepalived and IPVS.
+pub(crate) fn report_of_keepalived() -> Report {
+    let mut report = report();
+    report.keepalived =
+        Some(Keepalived { version: "2.2.7".to_owned(), pid: Some(123), restarts: 2 });
+    let router = &mut report.virtual_routers[0];
+    (router.state, router.holder) = ("Backup", None);
+    (router.peers, router.checksum) = (Vec::new(), None);
+    router.checksums_received.clear();
+    router.packets_dropped.clear();
+    (router.advertisements_sent, router.advertisements_received) = (0, 0);
+    if let Some(balancer) = &mut report.load_balancer {
+        balancer.listen.clear();
+        balancer.listeners.clear();
+        balancer.redirects.clear();
+        balancer.virtual_servers.push(VirtualServer {
+            address: "10.0.0.100:6443".parse().unwrap(),
+            scheduler: "rr",
+            forwarding: "DR",
+            persistence_seconds: Some(360),
+        });
+    }
+    report
+}
+
+fn load_balancer() -> LoadBalancer {
+    let down = Apiserver {
+        address: "10.0.0.12:6443".parse().unwrap(),
+        health: "unhealthy".to_owned(),
+        usable: false,
+        reason: "connection refused".to_owned(),
+        since_ms: 5_000,
+        latency_ms: None,
+        mean_connect_ms: None,
+        open: 0,
+        connects: 40,
+        failures: 4,
+        failures_by_reason: BTreeMap::from([
+            ("refused", 3),
+            ("unreachable", 0),
+            ("timeout", 1),
+            ("silent", 0),
+            ("reset", 0),
+        ]),
+        bytes_up: 0,
+        bytes_down: 0,
+    };
+    let up = Apiserver {
+        address: "10.0.0.11:6443".parse().unwrap(),
+        health: "healthy".to_owned(),
+        usable: true,
+        reason: "200 ok".to_owned(),
+        since_ms: 90_000,
+        latency_ms: Some(1.25),
+        mean_connect_ms: Some(0.5),
+        open: 3,
+        connects: 41,
+        failures: 0,
+        failures_by_reason: down.failures_by_reason.keys().map(|reason| (*reason, 0)).collect(),
+        bytes_up: 1_000,
+        bytes_down: 2_000,
+    };
+    LoadBalancer {
+        listen: vec!["[::]:6444".parse().unwrap()],
+        redirects: vec!["10.0.0.100:6443 to 6444".to_owned()],
+        virtual_servers: Vec::new(),
+        listeners: vec![Listener { address: "[::]:6444".parse().unwrap(), accepted: 82 }],
+        open: 3,
+        limit: 65_536,
+        accepted: 82,
+        rejected: 1,
+        rejected_by_reason: BTreeMap::from([("no_backend", 1), ("limit", 0), ("descriptors", 0)]),
+        accept_errors: 0,
+        unserved: 0,
+        retries: 4,
+        raced: 1,
+        hedges: 0,
+        replays: 0,
+        resets: 2,
+        apiservers: vec![up, down],
+        discovery: backends::Snapshot {
+            backends: Vec::new(),
+            usable: vec!["10.0.0.11:6443".parse().unwrap()],
+            fail_open: false,
+            origin: backends::Origin::Endpoints {
+                via: "127.0.0.1:6443".parse().unwrap(),
+                resource: backends::Resource::Slices,
+            },
+            refused: Vec::new(),
+            discovery: backends::Discovery {
+                kubeconfig: None,
+                via: None,
+                error: None,
+                read: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(STARTED + 80)),
+            },
+        },
+    }
+}

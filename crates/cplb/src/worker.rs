@@ -1,0 +1,152 @@
+//! A worker node: the apiservers and the konnectivity servers on loopback.
+
+mod gate;
+mod kubeconfig;
+mod notify;
+mod plan;
+mod pod;
+mod readiness;
+mod serving;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nllb::Manifests;
+use tokio::sync::watch;
+
+use crate::cli;
+use crate::document;
+use crate::error::Error;
+use crate::run_dir::{self, RunDir};
+use crate::signals::{Asked, Signals};
+use kubeconfig::Kubeconfigs;
+use plan::Plan;
+use readiness::{Reach, watch_reach};
+use serving::Serving;
+
+/// Runs a worker node until it is told to stop.
+pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
+    let settings = document::load(&arguments.config)?;
+    refuse_other_hosts(arguments)?;
+    let run_dir = RunDir::take(&arguments.run_dir)?;
+    run_dir::make_state_dir(&arguments.state_dir)?;
+    let plan = Plan::new(&settings, arguments, &arguments.run_dir)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(plan, arguments, &run_dir));
+    // A blocked task, such as a name look-up, must not hold the exit up.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// A manifest makes the kubelet run what stands in it, so it is for this machine alone.
+fn refuse_other_hosts(arguments: &cli::Worker) -> Result<(), Error> {
+    match arguments.manifest_listen {
+        Some(address) if !address.ip().is_loopback() => Err(Error::Unsupported(format!(
+            "--manifest-listen {address} is no loopback address: say 127.0.0.1:PORT or [::1]:PORT"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    let mut kubeconfigs = Kubeconfigs::new(arguments, &arguments.run_dir)?;
+    let manifests = match arguments.manifest_listen {
+        Some(address) => Manifests::serve(address).await?,
+        None => Manifests::default(),
+    };
+    if let Some(url) = manifests.url() {
+        tracing::info!(url, "serving the static pod");
+    }
+    let serving = Serving::start(plan, Arc::new(manifests)).await?;
+    kubeconfigs.write(serving.plan().door())?;
+
+    let doors = serving.plan().doors.apiserver_addresses();
+    tracing::info!(?doors, konnectivity = ?serving.plan().doors.konnectivity_addresses(), "serving");
+    let (told_doors, watched_doors) = watch::channel(doors);
+    let (told_door, watched_door) = watch::channel(serving.plan().door());
+    let (told_reach, reach) = watch::channel(Reach::default());
+    tokio::spawn(watch_reach(watched_doors, told_reach));
+    tokio::spawn(kubeconfigs.follow(watched_door));
+
+    let mut node = Node { arguments, serving, doors: told_doors, door: told_door, reach };
+    node.watch(&mut signals).await;
+    notify::stopping();
+    tokio::select! {
+        () = node.serving.stop(Duration::from_secs(arguments.drain)) => {}
+        () = signals.stop() => tracing::warn!("told to stop again: connections are cut"),
+    }
+    Ok(())
+}
+
+/// The node as a whole.
+struct Node<'a> {
+    arguments: &'a cli::Worker,
+    serving: Serving,
+    doors: watch::Sender<Vec<SocketAddr>>,
+    door: watch::Sender<SocketAddr>,
+    reach: watch::Receiver<Reach>,
+}
+
+impl Node<'_> {
+    /// Until a signal.
+    async fn watch(&mut self, signals: &mut Signals) {
+        let mut was_ready = false;
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop => return,
+                    Asked::Reload => self.take_signal(was_ready).await,
+                },
+                Ok(()) = self.reach.changed() => {
+                    let reach = self.reach.borrow_and_update().clone();
+                    match (was_ready, reach.ready) {
+                        (false, true) => {
+                            tracing::info!("ready: an apiserver answers through the balancer");
+                            notify::ready();
+                        }
+                        (true, false) => {
+                            let reason = &reach.reason;
+                            tracing::warn!(reason, "not ready: no apiserver answers through the balancer");
+                        }
+                        _ => {}
+                    }
+                    if !reach.ready {
+                        notify::not_ready(&reach.reason);
+                    }
+                    was_ready = reach.ready;
+                }
+            }
+        }
+    }
+
+    async fn take_signal(&mut self, ready: bool) {
+        notify::reloading();
+        match self.reload().await {
+            Ok(()) => tracing::info!("configuration applied"),
+            Err(error) => tracing::error!("SIGHUP: {error}; nothing was changed"),
+        }
+        if ready {
+            notify::reloaded();
+        }
+    }
+
+    /// Brings about what the document says now, and changes what differs.
+    async fn reload(&mut self) -> Result<(), Error> {
+        let settings = document::load(&self.arguments.config)?;
+        let plan = Plan::new(&settings, self.arguments, &self.arguments.run_dir)?;
+        self.serving.change(plan).await?;
+        let plan = self.serving.plan();
+        let replace = |known: &mut Vec<SocketAddr>| {
+            let doors = plan.doors.apiserver_addresses();
+            let changed = *known != doors;
+            *known = doors;
+            changed
+        };
+        self.doors.send_if_modified(replace);
+        self.door.send_replace(plan.door());
+        Ok(())
+    }
+}

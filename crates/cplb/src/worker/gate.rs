@@ -1,0 +1,209 @@
+//! One service of the built-in balancer: a proxy, fed by the backends behind it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use backends::{Backends, Reporter, Snapshot};
+use proxy::{BindError, Proxy};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::balancer::{hangs, pass_on_evidence};
+use crate::error::Error;
+
+/// How a gate comes to its listeners.
+pub(crate) enum Entrance {
+    /// They are there.
+    Bound(Proxy, proxy::Settings),
+    /// A pod that is about to end still has the ports.
+    Taken(proxy::Settings),
+}
+
+/// A proxy that is fed. It goes on until it is closed or dropped.
+pub(crate) struct Gate {
+    settings: proxy::Settings,
+    proxy: Arc<ArcSwapOption<proxy::Handle>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    reporter: Arc<ArcSwap<Reporter>>,
+    feeder: JoinHandle<()>,
+}
+
+/// Proxies whose listeners are closed, until their last connection has ended.
+#[derive(Clone, Default)]
+pub(crate) struct Draining(Arc<Mutex<Vec<proxy::Handle>>>);
+
+/// How often a port is tried that a pod is about to leave.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is looked whether the last connection has ended.
+const LOOK_EACH: Duration = Duration::from_millis(250);
+
+impl Entrance {
+    /// Listens at these addresses. If `leaving` is true and they are in use, they will be free.
+    pub(crate) fn new(
+        listen: Vec<SocketAddr>,
+        threads: usize,
+        leaving: bool,
+    ) -> Result<Self, Error> {
+        let settings = proxy::Settings { listen, ..proxy::Settings::default() };
+        let settings = proxy::Settings { threads: threads.min(settings.threads), ..settings };
+        match Proxy::bind(settings.clone()) {
+            Ok(proxy) => Ok(Self::Bound(proxy, settings)),
+            Err(BindError::InUse { .. }) if leaving => Ok(Self::Taken(settings)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Gate {
+    /// Starts on the current tokio runtime.
+    pub(crate) fn open(entrance: Entrance, backends: &Backends) -> Result<Self, Error> {
+        let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
+        let snapshots = backends.snapshots();
+        let (proxy, settings) = match entrance {
+            Entrance::Bound(proxy, settings) => {
+                let proxy = proxy.start()?;
+                proxy.set_backends(snapshots.borrow().usable.clone());
+                pass_on_evidence(&proxy, Arc::clone(&reporter));
+                (Some(Arc::new(proxy)), settings)
+            }
+            Entrance::Taken(settings) => (None, settings),
+        };
+        let proxy = Arc::new(ArcSwapOption::new(proxy));
+        let feeder = tokio::spawn(feed(
+            settings.clone(),
+            Arc::clone(&proxy),
+            Arc::clone(&reporter),
+            snapshots.clone(),
+        ));
+        Ok(Self { settings, proxy, snapshots, reporter, feeder })
+    }
+
+    /// Where it listens, or is going to.
+    pub(crate) fn listen(&self) -> &[SocketAddr] {
+        &self.settings.listen
+    }
+
+    /// The proxy, once it has its ports.
+    pub(crate) fn proxy(&self) -> Option<proxy::Handle> {
+        self.proxy.load().as_deref().cloned()
+    }
+
+    /// The backends as they are now.
+    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// Feeds it by other backends from now on.
+    pub(crate) fn feed_by(&mut self, backends: &Backends) {
+        self.reporter.store(Arc::new(backends.reporter()));
+        self.snapshots = backends.snapshots();
+        let (proxy, reporter) = (Arc::clone(&self.proxy), Arc::clone(&self.reporter));
+        let feeder = feed(self.settings.clone(), proxy, reporter, self.snapshots.clone());
+        std::mem::replace(&mut self.feeder, tokio::spawn(feeder)).abort();
+    }
+
+    /// Closes the listeners. Open connections go on for as long as they last.
+    pub(crate) fn close(mut self, draining: &Draining) {
+        let Some(proxy) = self.proxy() else { return };
+        proxy.stop_accepting();
+        draining.add(proxy.clone());
+        // It still hears which backends hang.
+        let feeder = std::mem::replace(&mut self.feeder, tokio::spawn(async {}));
+        let draining = draining.clone();
+        tokio::spawn(async move {
+            while proxy.stats().open > 0 {
+                sleep(LOOK_EACH).await;
+            }
+            feeder.abort();
+            draining.remove(&proxy);
+            tracing::info!(listened = ?proxy.listening(), "the last connection of a closed door has ended");
+            // Nothing is open any more; dropped, it ends.
+        });
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.feeder.abort();
+    }
+}
+
+impl Draining {
+    /// The proxies that still have connections.
+    pub(crate) fn proxies(&self) -> Vec<proxy::Handle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, proxy: proxy::Handle) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(proxy);
+    }
+
+    fn remove(&self, proxy: &proxy::Handle) {
+        let addresses = proxy.listening();
+        let mut proxies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = proxies.iter().position(|it| it.listening() == addresses) {
+            proxies.remove(index);
+        }
+    }
+}
+
+/// Gives the proxy the backends as they are, for ever. Connections to one that hangs are ended.
+async fn feed(
+    settings: proxy::Settings,
+    slot: Arc<ArcSwapOption<proxy::Handle>>,
+    reporter: Arc<ArcSwap<Reporter>>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) {
+    let proxy = match slot.load_full() {
+        Some(proxy) => proxy,
+        None => {
+            let proxy = Arc::new(opened(settings, &reporter).await);
+            slot.store(Some(Arc::clone(&proxy)));
+            proxy
+        }
+    };
+    let mut used = BTreeSet::new();
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
+        proxy.set_backends(snapshot.usable.clone());
+        for gone in used.difference(&usable) {
+            if snapshot.backends.iter().any(|it| it.address == *gone && hangs(it)) {
+                proxy.eject(*gone);
+            }
+        }
+        used = usable;
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A proxy with these settings, as soon as nobody else has its ports.
+async fn opened(settings: proxy::Settings, reporter: &Arc<ArcSwap<Reporter>>) -> proxy::Handle {
+    let mut told = None;
+    loop {
+        let started = Proxy::bind(settings.clone())
+            .map_err(Error::from)
+            .and_then(|proxy| proxy.start().map_err(Error::from));
+        match started {
+            Ok(proxy) => {
+                tracing::info!(listen = ?settings.listen, "the ports are free, listening");
+                pass_on_evidence(&proxy, Arc::clone(reporter));
+                return proxy;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "waiting for the ports to become free");
+                }
+                told = Some(error);
+                sleep(TRY_AGAIN).await;
+            }
+        }
+    }
+}

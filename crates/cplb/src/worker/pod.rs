@@ -1,0 +1,82 @@
+//! Envoy or Traefik: their files follow the list of apiservers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backends::{Backends, Snapshot};
+use nllb::{Deployment, Manifests, Settings};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::error::Error;
+
+/// A static pod whose files are kept in line. They stay when this is dropped.
+pub(crate) struct Pod {
+    settings: Settings,
+    stop: oneshot::Sender<()>,
+    writer: JoinHandle<Deployment>,
+}
+
+/// How soon a write that failed is repeated.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+impl Pod {
+    /// Writes the files for the apiservers of now, and goes on to do so on the current tokio
+    /// runtime.
+    pub(crate) fn start(
+        mut deployment: Deployment,
+        manifests: Arc<Manifests>,
+        backends: &Backends,
+    ) -> Result<Self, Error> {
+        let mut snapshots = backends.snapshots();
+        let now = addresses(&snapshots.borrow_and_update());
+        deployment.update(&now, &manifests)?;
+        let settings = deployment.settings().clone();
+        let (stop, stopped) = oneshot::channel();
+        let writer = tokio::spawn(write(deployment, manifests, snapshots, stopped));
+        Ok(Self { settings, stop, writer })
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Writes no more, and gives the files away.
+    pub(crate) async fn stop(self) -> Option<Deployment> {
+        // An error in either says that it has ended already.
+        let _ = self.stop.send(());
+        self.writer.await.ok()
+    }
+}
+
+async fn write(
+    mut deployment: Deployment,
+    manifests: Arc<Manifests>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Deployment {
+    loop {
+        let now = addresses(&snapshots.borrow_and_update());
+        let failed = match deployment.update(&now, &manifests) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::error!(%error, "the balancer does not know the latest list of apiservers");
+                true
+            }
+        };
+        tokio::select! {
+            _ = &mut stopped => return deployment,
+            changed = snapshots.changed() => if changed.is_err() {
+                return deployment;
+            },
+            () = sleep(TRY_AGAIN), if failed => {}
+        }
+    }
+}
+
+/// All that are known: the pod checks them itself, and goes on to do so without this process.
+fn addresses(snapshot: &Snapshot) -> BTreeSet<std::net::SocketAddr> {
+    snapshot.backends.iter().map(|it| it.address).collect()
+}
