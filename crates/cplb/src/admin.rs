@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/` | the status page |
 //! | `/livez` | 200 while the process runs |
-//! | `/readyz` | 200 while this node is ready to hold the virtual IPs, else 503 |
+//! | `/readyz` | 200 while this node is ready to hold the virtual IPs, or reaches an apiserver as a worker, else 503 |
 //! | `/status` | everything, as JSON |
 //! | `/status.txt` | everything, for people; with `?colours` for a terminal |
 //! | `/metrics` | everything that can be counted, for Prometheus |
@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::error::Error;
 use crate::metrics;
-use crate::status::{self, View};
+use crate::status::{self, Reporting};
 
 /// Bound, but not served yet.
 pub(crate) struct Listeners {
@@ -54,14 +54,16 @@ impl Listeners {
     }
 
     /// Answers until the runtime ends.
-    pub(crate) fn serve(self, view: View) {
-        let view = Arc::new(view);
+    pub(crate) fn serve(self, daemon: impl Reporting) {
+        let daemon: Arc<dyn Reporting> = Arc::new(daemon);
         if let Some(listener) = self.tcp {
-            let view = Arc::clone(&view);
+            let daemon = Arc::clone(&daemon);
             tokio::spawn(async move {
                 loop {
                     match listener.accept().await {
-                        Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&view)))),
+                        Ok((stream, _)) => {
+                            drop(tokio::spawn(converse(stream, Arc::clone(&daemon))))
+                        }
                         Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
                     }
                 }
@@ -70,7 +72,7 @@ impl Listeners {
         tokio::spawn(async move {
             loop {
                 match self.unix.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&view)))),
+                    Ok((stream, _)) => drop(tokio::spawn(converse(stream, Arc::clone(&daemon)))),
                     Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
                 }
             }
@@ -81,9 +83,9 @@ impl Listeners {
 /// Out of descriptors: the next attempt fails alike for a while.
 const ACCEPT_BACK_OFF: std::time::Duration = std::time::Duration::from_millis(100);
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, view: Arc<View>) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, daemon: Arc<dyn Reporting>) {
     let service = service_fn(move |request| {
-        let response = answer(&request, &view);
+        let response = answer(&request, &*daemon);
         async move { Ok::<_, Infallible>(response) }
     });
     // A peer that breaks off in the middle is its own affair.
@@ -93,27 +95,27 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, view: Arc<View>)
         .await;
 }
 
-fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, daemon: &dyn Reporting) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered\n".into());
     }
     match request.uri().path() {
         "/livez" => respond(StatusCode::OK, TEXT, "ok".into()),
-        "/readyz" if view.is_ready() => respond(StatusCode::OK, TEXT, "ok".into()),
+        "/readyz" if daemon.is_ready() => respond(StatusCode::OK, TEXT, "ok".into()),
         "/readyz" => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n".into()),
-        "/status" => match serde_json::to_string_pretty(&view.status()) {
+        "/status" => match serde_json::to_string_pretty(&daemon.status()) {
             Ok(json) => respond(StatusCode::OK, "application/json", json + "\n"),
             Err(error) => failed(&error),
         },
         "/status.txt" => {
             let colours = request.uri().query() == Some("colours");
-            respond(StatusCode::OK, TEXT, view.status().text(colours).to_string())
+            respond(StatusCode::OK, TEXT, daemon.status().text(colours).to_string())
         }
-        "/metrics" => match metrics::text(view.status()) {
+        "/metrics" => match metrics::text(daemon.status()) {
             Ok(text) => respond(StatusCode::OK, metrics::MEDIA_TYPE, text),
             Err(error) => failed(&error),
         },
-        "/" => show_page(view),
+        "/" => show_page(daemon),
         _ => respond(
             StatusCode::NOT_FOUND,
             TEXT,
@@ -126,9 +128,9 @@ fn answer(request: &Request<Incoming>, view: &View) -> Response<Full<Bytes>> {
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-fn show_page(view: &View) -> Response<Full<Bytes>> {
+fn show_page(daemon: &dyn Reporting) -> Response<Full<Bytes>> {
     let mut response =
-        respond(StatusCode::OK, "text/html; charset=utf-8", status::page(&view.status()));
+        respond(StatusCode::OK, "text/html; charset=utf-8", status::page(&daemon.status()));
     response
         .headers_mut()
         .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));

@@ -13,13 +13,23 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 pub(crate) use page::page;
-pub(crate) use report::{Apiserver, Keepalived, LoadBalancer, Report, VirtualRouter};
-pub(crate) use view::View;
+pub(crate) use report::{Apiserver, Keepalived, LoadBalancer, Report, VirtualRouter, Worker};
+pub(crate) use view::{View, load_balancer, milliseconds, time};
+pub(crate) use warnings::of as warnings;
 
 use crate::admin_client::ask;
 use crate::cli::{self, OutputFormat};
 use crate::error::Error;
 use crate::run_dir::admin_socket;
+
+/// A daemon that can be asked how it does.
+pub(crate) trait Reporting: Send + Sync + 'static {
+    /// Whether it does what it is there for.
+    fn is_ready(&self) -> bool;
+
+    /// Everything, as it is now.
+    fn status(&self) -> Report;
+}
 
 /// Shows the status of the running daemon, once or until interrupted.
 pub(crate) fn run(arguments: &cli::Status) -> Result<(), Error> {

@@ -7,14 +7,17 @@ mod plan;
 mod pod;
 mod readiness;
 mod serving;
+mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use nllb::Manifests;
 use tokio::sync::watch;
 
+use crate::admin;
 use crate::cli;
 use crate::document;
 use crate::error::Error;
@@ -24,6 +27,7 @@ use kubeconfig::Kubeconfigs;
 use plan::Plan;
 use readiness::{Reach, watch_reach};
 use serving::Serving;
+use view::{Parts, View};
 
 /// Runs a worker node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
@@ -52,6 +56,7 @@ fn refuse_other_hosts(arguments: &cli::Worker) -> Result<(), Error> {
 
 async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
+    let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
     let mut kubeconfigs = Kubeconfigs::new(arguments, &arguments.run_dir)?;
     let manifests = match arguments.manifest_listen {
         Some(address) => Manifests::serve(address).await?,
@@ -69,11 +74,19 @@ async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<
     let (told_door, watched_door) = watch::channel(serving.plan().door());
     let (told_reach, reach) = watch::channel(Reach::default());
     tokio::spawn(watch_reach(watched_doors, told_reach));
+    let parts = Arc::new(ArcSwap::from_pointee(serving.parts(false)));
+    admin.serve(View {
+        started: SystemTime::now(),
+        kubeconfigs: kubeconfigs.files(),
+        reach: reach.clone(),
+        parts: Arc::clone(&parts),
+    });
     tokio::spawn(kubeconfigs.follow(watched_door));
 
-    let mut node = Node { arguments, serving, doors: told_doors, door: told_door, reach };
+    let mut node = Node { arguments, serving, doors: told_doors, door: told_door, reach, parts };
     node.watch(&mut signals).await;
     notify::stopping();
+    node.parts.store(Arc::new(node.serving.parts(true)));
     tokio::select! {
         () = node.serving.stop(Duration::from_secs(arguments.drain)) => {}
         () = signals.stop() => tracing::warn!("told to stop again: connections are cut"),
@@ -88,6 +101,7 @@ struct Node<'a> {
     doors: watch::Sender<Vec<SocketAddr>>,
     door: watch::Sender<SocketAddr>,
     reach: watch::Receiver<Reach>,
+    parts: Arc<ArcSwap<Parts>>,
 }
 
 impl Node<'_> {
@@ -138,6 +152,7 @@ impl Node<'_> {
         let settings = document::load(&self.arguments.config)?;
         let plan = Plan::new(&settings, self.arguments, &self.arguments.run_dir)?;
         self.serving.change(plan).await?;
+        self.parts.store(Arc::new(self.serving.parts(false)));
         let plan = self.serving.plan();
         let replace = |known: &mut Vec<SocketAddr>| {
             let doors = plan.doors.apiserver_addresses();

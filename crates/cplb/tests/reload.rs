@@ -8,9 +8,9 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Cluster, certificates, each, on, plan, text};
+use common::{Cluster, LONG, certificates, each, on, plan, text};
 use lab::world::{Host, State};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -121,22 +121,33 @@ impl Capture {
     fn start(host: &Host, file: PathBuf) -> Self {
         let command = host.command("tcpdump").args(["-q", "-i", "eth0", "-U", "-Z", "root", "-w"]);
         let tcpdump = command.arg(&file).args(["ip", "proto", "112"]).spawn().unwrap();
+        let capture = Self { tcpdump, file };
         // The header of the file is written once it listens.
-        for _ in 0..500 {
-            if fs::metadata(&file).is_ok_and(|file| file.len() > 0) {
-                return Self { tcpdump, file };
-            }
+        let deadline = Instant::now() + LONG;
+        while fs::metadata(&capture.file).map_or(0, |file| file.len()) == 0 {
+            assert!(Instant::now() < deadline, "tcpdump does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("tcpdump does not listen");
+        capture
     }
 
     fn stop(mut self) -> Vec<Advertisement> {
-        self.tcpdump.kill().unwrap();
-        self.tcpdump.wait().unwrap();
+        self.end();
         let shown =
             Command::new("tcpdump").args(["-n", "-tt", "-r"]).arg(&self.file).output().unwrap();
         text(&shown.stdout).lines().filter_map(Advertisement::parse).collect()
+    }
+
+    fn end(&mut self) {
+        // It may have ended already.
+        let _ = self.tcpdump.kill();
+        let _ = self.tcpdump.wait();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Event {
         /// It is started again after this time.
         again_in: Duration,
     },
-    /// Something that should be there or not: what an earlier run left, an address after the end.
+    /// Something that keepalived had left was removed.
     Removed {
         /// What it was.
         what: String,
@@ -36,6 +36,6 @@ pub enum Event {
         /// What.
         error: Error,
     },
-    /// keepalived was ended: after a stop or a completed hand-over. The text says who took over.
+    /// keepalived was ended and its files removed: after a stop or a hand-over.
     Ended(Result<(), Error>),
 }

@@ -33,7 +33,7 @@ pub fn remove_leftovers(run_dir: &Path) -> Result<Vec<String>, Error> {
 
 /// Takes the addresses off their interfaces; which were there.
 ///
-/// keepalived marks them in version 2.3 and later only, so that no mark is asked for. Each was in
+/// keepalived marks them (protocol 18) from version 2.3.2 on only, so that no mark is asked for. Each was in
 /// its configuration for this interface.
 pub(crate) fn remove_addresses(given: &[Given]) -> Result<Vec<String>, Error> {
     if given.is_empty() {

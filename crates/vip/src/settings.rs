@@ -45,5 +45,12 @@ impl Instance {
 
 impl Settings {
     /// Two seconds: the kernel counts whole ones, and one would leave no room for a hiccup.
+    ///
+    /// Renewed each half a second, an address leaves a node that died 1.5 to 2.65 s later: the
+    /// kernel removes it up to 0.65 s late. An heir of version 2 at intervals of a second may claim
+    /// it after 3.2 s only (RFC 3768 section 6.1), so that for 0.6 to 1.7 s nobody has it. Three
+    /// seconds would close most of that gap, but a dead node could hold the address for 3.65 s, and
+    /// then two would have it: better nobody for a moment. Shorter intervals, which version 3
+    /// allows, close the gap from the other side.
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(2);
 }

@@ -9,6 +9,8 @@ use crate::Instant;
 /// a dead Active router. Configuration and the cluster's list of control plane nodes do.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
+    /// The only routers listened to, where the settings name them.
+    unicast: Vec<IpAddr>,
     told: Option<Vec<IpAddr>>,
     heard: BTreeMap<IpAddr, Peer>,
 }
@@ -39,6 +41,10 @@ impl Peers {
     /// to have been told anything is no certainty.
     pub fn are_none(&self) -> bool {
         self.heard.is_empty() && self.told.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    pub(crate) fn set_unicast(&mut self, addresses: &[IpAddr]) {
+        self.unicast = addresses.to_vec();
     }
 
     pub(crate) fn tell(&mut self, addresses: Vec<IpAddr>) {
@@ -81,12 +87,15 @@ impl Peers {
         listed.chain(heard.map(|(address, _)| *address))
     }
 
-    /// The list that we were told, if routers like `own` speak from its addresses. Those that speak
-    /// from IPv6 link-local addresses are not found in the list of a cluster.
+    /// The list that we were told or configured with, if routers like `own` speak from its
+    /// addresses. Those that speak from IPv6 link-local addresses are not found in the list of a
+    /// cluster.
     fn listed(&self, own: IpAddr) -> Option<&[IpAddr]> {
-        let told = self.told.as_deref()?;
-        let like_own = |address: &IpAddr| kind(*address) == kind(own);
-        (told.is_empty() || told.iter().any(like_own)).then_some(told)
+        let names = |list: &&[IpAddr]| list.iter().any(|address| kind(*address) == kind(own));
+        let nobody = |list: &&[IpAddr]| list.is_empty();
+        let unicast = Some(self.unicast.as_slice()).filter(names);
+        let told = self.told.as_deref();
+        told.filter(names).or(unicast).or(told.filter(nobody))
     }
 }
 

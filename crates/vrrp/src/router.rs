@@ -31,7 +31,7 @@ use timing::Timers;
 /// - **Hand-over.** A router that leaves lowers its priority to 1 and goes on serving until its
 ///   heir is heard; priority 0 is only the last resort.
 /// - **Ranks.** Equal routers would time out together. Each waits an extra share of the skew time by
-///   its rank among the peers that it was told of. Who was told of none ranks itself among those
+///   its rank among the peers that it was told of, or its unicast peers. Who knows none ranks itself among those
 ///   that it has heard, and adds a share by a hash of its address: up to half of the skew time.
 /// - **Other clusters.** Beside a router that it has refused to hear it advertises up to 4 % later,
 ///   without which keepalived would never speak; never so late that its own heirs notice.
@@ -117,6 +117,8 @@ const OWNER: u8 = 255;
 impl VirtualRouter {
     /// A router in state Initialize. Settings that [`Settings::check`] refuses must not come here.
     pub fn new(settings: Settings, now: Instant) -> Self {
+        let mut peers = Peers::default();
+        peers.set_unicast(&settings.unicast_peers);
         Self {
             settings,
             state: State::Initialize,
@@ -134,7 +136,7 @@ impl VirtualRouter {
             demoted: false,
             learned: Checksum::default(),
             timers: Timers::default(),
-            peers: Peers::default(),
+            peers,
             foreign: ForeignRouters::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -320,6 +322,7 @@ impl VirtualRouter {
             self.active = None;
             self.heard_anyone = false;
         }
+        self.peers.set_unicast(&settings.unicast_peers);
         self.settings = settings;
         match self.state {
             State::Active => self.advertise(now),

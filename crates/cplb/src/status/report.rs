@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use backends::Snapshot;
@@ -24,6 +25,30 @@ pub(crate) struct Report {
     pub(crate) keepalived: Option<Keepalived>,
     pub(crate) virtual_routers: Vec<VirtualRouter>,
     pub(crate) load_balancer: Option<LoadBalancer>,
+    /// What a worker node serves; of controllers `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<Worker>,
+}
+
+/// A worker node: how its kubelet comes to the apiservers.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Worker {
+    /// Builtin, EnvoyProxy or Traefik.
+    pub(crate) balancer: String,
+    /// The image of the static pod, if it is one.
+    pub(crate) image: Option<String>,
+    /// Where the apiservers are served.
+    pub(crate) doors: Vec<SocketAddr>,
+    /// Where the konnectivity servers are served.
+    pub(crate) konnectivity_doors: Vec<SocketAddr>,
+    /// Why no apiserver answers through the balancer; `None` while one does.
+    pub(crate) unreached: Option<String>,
+    /// The kubeconfigs that lead through the balancer.
+    pub(crate) kubeconfigs: Vec<PathBuf>,
+    /// Connections still open on ports that a reload closed.
+    pub(crate) draining: usize,
+    /// The second service of the built-in balancer.
+    pub(crate) konnectivity: Option<LoadBalancer>,
 }
 
 #[derive(Clone, Debug, Serialize)]

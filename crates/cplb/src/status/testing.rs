@@ -28,6 +28,7 @@ pub(crate) fn report() -> Report {
         keepalived: None,
         virtual_routers: vec![virtual_router()],
         load_balancer: Some(load_balancer()),
+        worker: None,
     }
 }
 

@@ -1,10 +1,11 @@
 use std::fmt;
+use std::net::SocketAddr;
 
 use backends::{Origin, Resource};
 
 use super::Report;
 use super::ago::Ago;
-use super::report::{Apiserver, Keepalived, LoadBalancer, VirtualRouter};
+use super::report::{Apiserver, Keepalived, LoadBalancer, VirtualRouter, Worker};
 
 #[cfg(test)]
 mod tests;
@@ -72,12 +73,42 @@ impl fmt::Display for Text<'_> {
             writeln!(f)?;
             write_virtual_router(f, router, keepalived.is_some(), *ink)?;
         }
+        if let Some(worker) = &report.worker {
+            writeln!(f)?;
+            write_worker(f, worker, *ink)?;
+        }
         if let Some(balancer) = &report.load_balancer {
             writeln!(f)?;
             write_load_balancer(f, balancer, *ink)?;
         }
+        if let Some(konnectivity) = report.worker.as_ref().and_then(|it| it.konnectivity.as_ref()) {
+            writeln!(f)?;
+            write_proxy(f, ["Konnectivity", "SERVER"], konnectivity, *ink)?;
+        }
         Ok(())
     }
+}
+
+fn write_worker(f: &mut fmt::Formatter<'_>, worker: &Worker, ink: Ink) -> fmt::Result {
+    let Ink { strong, reset, .. } = ink;
+    let list = |doors: &[SocketAddr]| -> String {
+        doors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    write!(f, "{strong}Apiservers{reset} at {}", list(&worker.doors))?;
+    match &worker.image {
+        Some(image) => writeln!(f, " by {} in a static pod, {image}", worker.balancer)?,
+        None => writeln!(f)?,
+    }
+    if !worker.konnectivity_doors.is_empty() {
+        writeln!(f, "  konnectivity at {}", list(&worker.konnectivity_doors))?;
+    }
+    for kubeconfig in &worker.kubeconfigs {
+        writeln!(f, "  for the kubelet: {}", kubeconfig.display())?;
+    }
+    if worker.draining > 0 {
+        writeln!(f, "  {} connections through ports closed since", worker.draining)?;
+    }
+    Ok(())
 }
 
 fn write_keepalived(f: &mut fmt::Formatter<'_>, keepalived: &Keepalived, ink: Ink) -> fmt::Result {
@@ -168,10 +199,14 @@ fn write_load_balancer(
     balancer: &LoadBalancer,
     ink: Ink,
 ) -> fmt::Result {
-    if balancer.virtual_servers.is_empty() {
-        write_proxy(f, balancer, ink)?;
-    } else {
+    if !balancer.virtual_servers.is_empty() {
         write_virtual_servers(f, balancer, ink)?;
+    } else if !balancer.listen.is_empty() {
+        write_proxy(f, ["Load balancer", "APISERVER"], balancer, ink)?;
+    }
+    // Others balance, and what they count they keep to themselves.
+    if balancer.listen.is_empty() {
+        write_checks(f, balancer, ink)?;
     }
     match &balancer.discovery.origin {
         Origin::Endpoints { via, resource } => {
@@ -192,12 +227,17 @@ fn write_load_balancer(
     Ok(())
 }
 
-fn write_proxy(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) -> fmt::Result {
+fn write_proxy(
+    f: &mut fmt::Formatter<'_>,
+    [title, column]: [&str; 2],
+    balancer: &LoadBalancer,
+    ink: Ink,
+) -> fmt::Result {
     let Ink { strong, reset, .. } = ink;
     let listen: Vec<String> = balancer.listen.iter().map(ToString::to_string).collect();
     write!(
         f,
-        "{strong}Load balancer{reset} on {}: {} open, {} accepted",
+        "{strong}{title}{reset} on {}: {} open, {} accepted",
         listen.join(", "),
         balancer.open,
         balancer.accepted
@@ -219,7 +259,7 @@ fn write_proxy(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) ->
     writeln!(
         f,
         "  {:<24} {:<10} {:>8} {:>9} {:>6} {:>9} {:>8}",
-        "APISERVER", "HEALTH", "SINCE", "LATENCY", "OPEN", "CONNECTS", "FAILED"
+        column, "HEALTH", "SINCE", "LATENCY", "OPEN", "CONNECTS", "FAILED"
     )?;
     for apiserver in &balancer.apiservers {
         write_apiserver(f, apiserver, ink)?;
@@ -230,7 +270,6 @@ fn write_proxy(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) ->
     Ok(())
 }
 
-/// The kernel does not tell us of its connections.
 fn write_virtual_servers(
     f: &mut fmt::Formatter<'_>,
     balancer: &LoadBalancer,
@@ -244,6 +283,10 @@ fn write_virtual_servers(
             None => writeln!(f)?,
         }
     }
+    Ok(())
+}
+
+fn write_checks(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) -> fmt::Result {
     writeln!(f, "  {:<24} {:<10} {:>8} {:>9}", "APISERVER", "HEALTH", "SINCE", "LATENCY")?;
     for apiserver in &balancer.apiservers {
         write_apiserver(f, apiserver, ink)?;

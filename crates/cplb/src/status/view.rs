@@ -15,7 +15,7 @@ use super::report::{
     Apiserver, Foreign, Keepalived, Listener, LoadBalancer, Peer, Report, Transition,
     VirtualRouter, VirtualServer,
 };
-use super::warnings;
+use super::{Reporting, warnings};
 use crate::balancer::{ForwarderParts, Parts};
 use crate::controller;
 use crate::engine;
@@ -28,14 +28,13 @@ pub(crate) struct View {
     pub(crate) state: Arc<controller::State>,
 }
 
-impl View {
+impl Reporting for View {
     /// Whether this node is ready to hold the virtual IPs.
-    pub(crate) fn is_ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.state.ready.load(Relaxed) && !self.state.leaving.load(Relaxed)
     }
 
-    /// Everything, as it is now.
-    pub(crate) fn status(&self) -> Report {
+    fn status(&self) -> Report {
         let (virtual_routers, realtime, keepalived) = self.engine();
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION"),
@@ -50,12 +49,15 @@ impl View {
             keepalived,
             virtual_routers,
             load_balancer: self.load_balancer(),
+            worker: None,
             warnings: Vec::new(),
         };
         report.warnings = warnings::of(&report);
         report
     }
+}
 
+impl View {
     /// The virtual routers, whether they have real-time priority, and their keepalived.
     fn engine(&self) -> (Vec<VirtualRouter>, bool, Option<Keepalived>) {
         match &self.engine {
@@ -90,35 +92,44 @@ impl View {
             ),
         };
         let snapshot = Snapshot::clone(&parts.snapshots.borrow());
-        let rejected = stats.rejected;
-        Some(LoadBalancer {
-            listen: stats.listeners.iter().map(|listener| listener.address).collect(),
-            redirects: redirects.iter().map(ToString::to_string).collect(),
-            virtual_servers,
-            listeners: stats
-                .listeners
-                .iter()
-                .map(|it| Listener { address: it.address, accepted: it.accepted })
-                .collect(),
-            open: stats.open,
-            limit: stats.limit,
-            accepted: stats.listeners.iter().map(|listener| listener.accepted).sum(),
-            rejected: rejected.no_backend + rejected.limit + rejected.descriptors,
-            rejected_by_reason: BTreeMap::from([
-                ("no_backend", rejected.no_backend),
-                ("limit", rejected.limit),
-                ("descriptors", rejected.descriptors),
-            ]),
-            accept_errors: stats.accept_errors,
-            unserved: stats.unserved,
-            retries: stats.retries,
-            raced: stats.raced,
-            hedges: stats.hedges,
-            replays: stats.replays,
-            resets: stats.resets,
-            apiservers: snapshot.backends.iter().map(|b| apiserver(b, &snapshot, &stats)).collect(),
-            discovery: snapshot,
-        })
+        let redirects = redirects.iter().map(ToString::to_string).collect();
+        let balancer = load_balancer(&stats, snapshot);
+        Some(LoadBalancer { redirects, virtual_servers, ..balancer })
+    }
+}
+
+/// What a proxy counts, and the apiservers behind it.
+pub(crate) fn load_balancer(stats: &proxy::Stats, snapshot: Snapshot) -> LoadBalancer {
+    let rejected = stats.rejected;
+    LoadBalancer {
+        listen: stats.listeners.iter().map(|listener| listener.address).collect(),
+        redirects: Vec::new(),
+        virtual_servers: Vec::new(),
+        listeners: stats
+            .listeners
+            .iter()
+            .map(|it| Listener { address: it.address, accepted: it.accepted })
+            .collect(),
+        open: stats.open,
+        limit: stats.limit,
+        accepted: stats.listeners.iter().map(|listener| listener.accepted).sum(),
+        rejected: rejected.total(),
+        rejected_by_reason: BTreeMap::from([
+            ("no_backend", rejected.no_backend),
+            ("limit", rejected.limit),
+            ("descriptors", rejected.descriptors),
+            ("per_source", rejected.per_source),
+            ("foreign", rejected.foreign),
+        ]),
+        accept_errors: stats.accept_errors,
+        unserved: stats.unserved,
+        retries: stats.retries,
+        raced: stats.raced,
+        hedges: stats.hedges,
+        replays: stats.replays,
+        resets: stats.resets,
+        apiservers: snapshot.backends.iter().map(|b| apiserver(b, &snapshot, stats)).collect(),
+        discovery: snapshot,
     }
 }
 
@@ -290,11 +301,11 @@ fn apiserver(backend: &backends::Backend, snapshot: &Snapshot, stats: &proxy::St
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     let milliseconds = |time: Timestamp| format!("{time:.3}");
     Timestamp::try_from(time).map_or_else(|_| String::new(), milliseconds)
 }

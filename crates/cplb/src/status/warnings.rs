@@ -7,8 +7,11 @@ use super::report::{LoadBalancer, Report, VirtualRouter};
 mod tests;
 
 /// All warnings of a report, the worst first.
-pub(super) fn of(report: &Report) -> Vec<String> {
+pub(crate) fn of(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(reason) = report.worker.as_ref().and_then(|it| it.unreached.as_ref()) {
+        warnings.push(format!("no apiserver answers through the balancer: {reason}"));
+    }
     if let Some(balancer) = &report.load_balancer {
         add_load_balancer(balancer, &mut warnings);
     }

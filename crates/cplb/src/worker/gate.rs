@@ -23,11 +23,13 @@ pub(crate) enum Entrance {
     Taken(proxy::Settings),
 }
 
+/// The place of a proxy that may still be waiting for its ports.
+pub(crate) type Slot = Arc<ArcSwapOption<proxy::Handle>>;
+
 /// A proxy that is fed. It goes on until it is closed or dropped.
 pub(crate) struct Gate {
     settings: proxy::Settings,
-    proxy: Arc<ArcSwapOption<proxy::Handle>>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+    proxy: Slot,
     reporter: Arc<ArcSwap<Reporter>>,
     feeder: JoinHandle<()>,
 }
@@ -77,9 +79,9 @@ impl Gate {
             settings.clone(),
             Arc::clone(&proxy),
             Arc::clone(&reporter),
-            snapshots.clone(),
+            snapshots,
         ));
-        Ok(Self { settings, proxy, snapshots, reporter, feeder })
+        Ok(Self { settings, proxy, reporter, feeder })
     }
 
     /// Where it listens, or is going to.
@@ -92,17 +94,16 @@ impl Gate {
         self.proxy.load().as_deref().cloned()
     }
 
-    /// The backends as they are now.
-    pub(crate) fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshots.clone()
+    /// Where the proxy is, or is going to be.
+    pub(crate) fn slot(&self) -> Slot {
+        Arc::clone(&self.proxy)
     }
 
     /// Feeds it by other backends from now on.
     pub(crate) fn feed_by(&mut self, backends: &Backends) {
         self.reporter.store(Arc::new(backends.reporter()));
-        self.snapshots = backends.snapshots();
         let (proxy, reporter) = (Arc::clone(&self.proxy), Arc::clone(&self.reporter));
-        let feeder = feed(self.settings.clone(), proxy, reporter, self.snapshots.clone());
+        let feeder = feed(self.settings.clone(), proxy, reporter, backends.snapshots());
         std::mem::replace(&mut self.feeder, tokio::spawn(feeder)).abort();
     }
 
@@ -154,7 +155,7 @@ impl Draining {
 /// Gives the proxy the backends as they are, for ever. Connections to one that hangs are ended.
 async fn feed(
     settings: proxy::Settings,
-    slot: Arc<ArcSwapOption<proxy::Handle>>,
+    slot: Slot,
     reporter: Arc<ArcSwap<Reporter>>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) {

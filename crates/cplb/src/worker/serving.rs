@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::gate::{Draining, Entrance, Gate};
 use super::plan::{Kind, Plan};
 use super::pod::Pod;
+use super::view::{Parts, Service};
 use crate::error::Error;
 
 /// Everything that runs. Dropped, it ends without a drain; the files of a pod stay.
@@ -80,9 +81,23 @@ impl Serving {
         &self.plan
     }
 
-    /// The apiservers, however they are balanced.
-    pub(crate) fn backends(&self) -> &Backends {
-        &self.sources.apiservers
+    /// What the status looks at.
+    pub(crate) fn parts(&self, leaving: bool) -> Parts {
+        let Sources { apiservers, konnectivity } = &self.sources;
+        let slot = |gate: &Option<Gate>| gate.as_ref().map(Gate::slot);
+        let pod = self.pod.as_ref().map(Pod::settings);
+        Parts {
+            leaving,
+            balancer: pod.map_or_else(|| "Builtin".to_owned(), |pod| pod.engine.to_string()),
+            image: pod.map(|pod| pod.image.to_string()),
+            doors: self.plan.doors.clone(),
+            apiservers: Service { snapshots: apiservers.snapshots(), proxy: slot(&self.apiserver) },
+            konnectivity: konnectivity
+                .as_ref()
+                .zip(self.konnectivity.as_ref())
+                .map(|(it, gate)| Service { snapshots: it.snapshots(), proxy: Some(gate.slot()) }),
+            draining: self.draining.clone(),
+        }
     }
 
     /// Ends it: no new connections, those open may finish until the deadline. The files of a pod

@@ -328,3 +328,18 @@ fn an_interface_that_is_gone_is_an_error_that_names_it() {
         assert!(!addresses.release(4711, &address(V4)).unwrap());
     });
 }
+
+#[test]
+fn an_address_of_another_program_is_removed_when_it_is_meant() {
+    Cable::new().here(|| {
+        let mut addresses = Addresses::open().unwrap();
+        let index = eth0().index;
+        for text in [V4, V6] {
+            add_address("eth0", &address(text)).unwrap();
+            assert!(shown(text).is_some());
+            assert!(addresses.remove(index, &address(text)).unwrap());
+            assert_eq!(shown(text), None);
+            assert!(!addresses.remove(index, &address(text)).unwrap());
+        }
+    });
+}

@@ -42,11 +42,10 @@ impl Iptables {
     /// Sets the rules of both families, whatever is there of ours; on an error none stay.
     pub(super) fn replace(&self, rules: &[Rule]) -> Result<(), Error> {
         for (programs, rules) in by_family(rules) {
-            let outcome = match Nat::read(programs) {
-                Ok(nat) => nat.restore(&install_script(&self.prefix, &rules, &nat.listing)),
-                // Nothing to install there, and nothing can be left there.
-                Err(_) if rules.is_empty() => Ok(()),
-                Err(error) => Err(error),
+            let outcome = match self.replace_by(programs[0], &rules) {
+                // The one that needs nftables lists an empty table where there are none.
+                Err(error) => self.replace_by(programs[1], &rules).map_err(|_| error),
+                outcome => outcome,
             };
             if let Err(error) = outcome {
                 self.remove().ok();
@@ -56,10 +55,21 @@ impl Iptables {
         Ok(())
     }
 
+    fn replace_by(&self, program: &'static str, rules: &[Rule]) -> Result<(), Error> {
+        match Nat::read_by(program) {
+            Ok(nat) => nat.restore(&install_script(&self.prefix, rules, &nat.listing)),
+            // Nothing to install there, and nothing can be left there.
+            Err(_) if rules.is_empty() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn intact(&self, rules: &[Rule]) -> Result<bool, Error> {
         for (programs, rules) in by_family(rules) {
+            let is_installed = |nat: &Nat| is_installed(&self.prefix, &rules, &nat.listing);
             if !rules.is_empty()
-                && !is_installed(&self.prefix, &rules, &Nat::read(programs)?.listing)
+                && !is_installed(&Nat::read(programs)?)
+                && !Nat::read_by(programs[1]).is_ok_and(|nat| is_installed(&nat))
             {
                 return Ok(false);
             }
@@ -79,14 +89,13 @@ pub(super) fn remove_leftovers(table: &str) -> Result<bool, Error> {
 
 fn remove(prefix: &str) -> Result<bool, Error> {
     let mut removed = false;
-    for programs in [IPV4_PROGRAMS, IPV6_PROGRAMS] {
-        // Where no program can read the table, none has written to it.
-        let Ok(nat) = Nat::read(programs) else { continue };
-        if !nat.listing.iter().any(|line| line.contains(&format!("{prefix}-"))) {
-            continue;
+    for program in [IPV4_PROGRAMS, IPV6_PROGRAMS].concat() {
+        // A table that a program cannot read, it has not written to.
+        let Ok(nat) = Nat::read_by(program) else { continue };
+        if nat.has_any_of(prefix) {
+            nat.restore(&removal_script(prefix, &nat.listing))?;
+            removed = true;
         }
-        nat.restore(&removal_script(prefix, &nat.listing))?;
-        removed = true;
     }
     Ok(removed)
 }
@@ -182,6 +191,11 @@ impl Nat {
         let output = run(&mut command, "")?;
         let listing = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
         Ok(Self { program, listing })
+    }
+
+    /// Whether chains of ours are there.
+    fn has_any_of(&self, prefix: &str) -> bool {
+        self.listing.iter().any(|line| line.contains(&format!("{prefix}-")))
     }
 
     fn restore(&self, script: &str) -> Result<(), Error> {

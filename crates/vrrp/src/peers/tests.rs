@@ -18,12 +18,13 @@ fn delay(peers: &Peers, own: IpAddr, gone: Option<IpAddr>) -> Duration {
 }
 
 fn told(addresses: &[IpAddr]) -> Peers {
-    Peers { told: Some(addresses.to_vec()), heard: BTreeMap::new() }
+    Peers { told: Some(addresses.to_vec()), ..Peers::default() }
 }
 
 fn heard(addresses: &[IpAddr]) -> Peers {
     let peer = Peer { priority: 200, heard: Instant::default() };
-    Peers { told: None, heard: addresses.iter().map(|address| (*address, peer)).collect() }
+    let heard = addresses.iter().map(|address| (*address, peer)).collect();
+    Peers { heard, ..Peers::default() }
 }
 
 /// The least time between two of them.
@@ -78,6 +79,15 @@ fn a_list_of_another_kind_of_address_ranks_nobody() {
     assert_eq!(delay(&told(&[ip("fd00::13")]), own, None), hashed);
     assert!(!told(&[ipv4(11)]).are_none());
     assert_eq!(delay(&told(&[ip("fe80::2"), ip("fe80::3")]), own, None), SKEW / 2);
+}
+
+#[test]
+fn unicast_peers_are_a_list_until_there_is_a_better_one() {
+    let mut peers = heard(&[ipv4(14)]);
+    peers.set_unicast(&[ipv4(11), ipv4(13), ipv4(14)]);
+    assert_eq!(delay(&peers, ipv4(12), Some(ipv4(14))), SKEW / 4);
+    peers.tell(vec![ipv4(11), ipv4(14)]);
+    assert_eq!(delay(&peers, ipv4(12), Some(ipv4(14))), Duration::ZERO);
 }
 
 #[test]

@@ -9,7 +9,8 @@ fn pipe() -> (PipeReader, PipeWriter) {
 
 fn lines(count: usize, queue: &mut Queue) {
     for number in 0..count {
-        writeln!(queue, "line {number:060}").unwrap();
+        // As the formatter does: a line is one write.
+        queue.write_all(format!("line {number:060}\n").as_bytes()).unwrap();
     }
 }
 
@@ -32,17 +33,12 @@ fn nobody_waits_for_a_reader_that_hangs_and_what_is_lost_is_told() {
     let (mut queue, rest) = Queue::start(writer, move |count| lost.send(count).unwrap()).unwrap();
     // More than fits into the pipe (64 KiB, lines of 66 bytes) and the queue.
     lines(10_000, &mut queue);
-    assert!(told.try_recv().is_err(), "told while nobody reads");
 
-    let all = std::thread::spawn(move || {
-        let read = io::read_to_string(reader);
-        read.unwrap().lines().count()
-    });
-    let lost = told.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert!((4_000..6_000).contains(&lost), "{lost} lost");
-    // The end of the queue is that of the pipe.
+    let all = std::thread::spawn(move || io::read_to_string(reader).unwrap().lines().count());
     drop((rest, queue));
-    assert_eq!(all.join().unwrap() as u64 + lost, 10_000);
+    let (written, lost) = (all.join().unwrap() as u64, told.iter().sum::<u64>());
+    assert!(lost > 1_000, "{lost} lost");
+    assert_eq!(written + lost, 10_000);
 }
 
 #[test]
