@@ -117,8 +117,7 @@ impl Balancer {
         match &self.forwarder {
             Forwarder::Proxy(proxying) => {
                 proxying.set_usable(&snapshot.usable);
-                let hanging =
-                    snapshot.backends.iter().filter(|it| hangs(it)).map(|it| it.address);
+                let hanging = snapshot.backends.iter().filter(|it| hangs(it)).map(|it| it.address);
                 hanging
                     .filter(|it| self.usable.contains(it) && !usable.contains(it))
                     .for_each(|it| proxying.eject(it));
@@ -180,7 +179,8 @@ impl Balancer {
             (Forwarder::Ipvs(_), ForwarderPlan::Ipvs(_)) => None,
             _ => return Err(Error::NeedsRestart("virtualServers")),
         };
-        let checked = (plan.backends != self.plan.backends).then(|| backends::check(&plan.backends));
+        let checked =
+            (plan.backends != self.plan.backends).then(|| backends::check(&plan.backends));
         Ok(Change { plan, backends: checked.transpose()?, proxying })
     }
 

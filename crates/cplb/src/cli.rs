@@ -50,6 +50,8 @@ pub(crate) enum Command {
     KeepalivedConfig(KeepalivedConfig),
     #[command(hide = true)]
     KeepalivedSetstate(KeepalivedSetstate),
+    #[command(hide = true)]
+    KeepalivedWatchdog(KeepalivedWatchdog),
     Lab(Lab),
     #[command(hide = true)]
     LabApiserver(LabApiserver),
@@ -301,6 +303,16 @@ pub(crate) struct KeepalivedSetstate {
     /// MASTER or BACKUP
     #[arg(long, short, value_name = "STATE")]
     pub(crate) state: Option<String>,
+}
+
+/// What the daemon runs beside keepalived, with a socket as standard input
+///
+/// Tells keepalived that this node is not ready when the daemon is frozen or hangs.
+#[derive(Debug, Args)]
+pub(crate) struct KeepalivedWatchdog {
+    /// The run directory
+    #[arg(value_name = "DIR")]
+    pub(crate) run_dir: PathBuf,
 }
 
 /// Try the whole system on this machine: three controllers, their apiservers and a client, live

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keepalived::Keepalived;
+use keepalived::{Heart, Keepalived};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::MissedTickBehavior;
 use vip::{Service, Vip};
 use vrrp::State;
 
@@ -57,7 +58,8 @@ impl Prepared {
         })
     }
 
-    /// Starts it, not ready yet. Nothing is changed in the kernel when it fails.
+    /// Starts it on the current tokio runtime, not ready yet. Nothing is changed in the kernel when
+    /// it fails.
     pub(crate) fn start(
         self,
         service: Arc<dyn Service>,
@@ -76,7 +78,9 @@ impl Prepared {
             }
             Self::Keepalived(checked) => {
                 let tell = move |event| drop(sender.send(Told::Keepalived(event)));
-                Engine::Keepalived { keepalived: checked.start(Arc::new(tell))?, service }
+                let keepalived = checked.start(Arc::new(tell))?;
+                tokio::spawn(beat(keepalived.heart(), Arc::clone(&service)));
+                Engine::Keepalived { keepalived, service }
             }
         };
         engine.set_ready(false);
@@ -181,6 +185,18 @@ impl Told {
             Self::Builtin(vip::Event::Ended(result)) => Some(result.map_err(Error::from)),
             Self::Keepalived(keepalived::Event::Ended(result)) => Some(result.map_err(Error::from)),
             _ => None,
+        }
+    }
+}
+
+/// Tells keepalived's watchdog as long as this runtime turns and the virtual IPs are served.
+async fn beat(heart: Heart, service: Arc<dyn Service>) {
+    let mut ticks = tokio::time::interval(Heart::EACH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if service.alive() && !heart.beat() {
+            return;
         }
     }
 }

@@ -133,7 +133,9 @@ impl Error {
             | Self::Unsupported(_)
             | Self::NoSource { .. }
             | Self::Backends(_)
-            | Self::Nllb(nllb::Error::NoManifestDirectory { .. } | nllb::Error::Kubeconfig { .. })
+            | Self::Nllb(
+                nllb::Error::NoManifestDirectory { .. } | nllb::Error::Kubeconfig { .. },
+            )
             | Self::Lab(
                 ::lab::Error::Config(_)
                 | ::lab::Error::NoVirtualAddress

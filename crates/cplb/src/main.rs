@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         }
         // The daemon follows the states itself.
         Command::KeepalivedSetstate(_) => Ok(()),
+        Command::KeepalivedWatchdog(arguments) => keepalived_config::watch(&arguments),
         Command::Lab(arguments) => return lab::run(arguments),
         Command::LabApiserver(arguments) => lab::run_apiserver(arguments),
         Command::Completion { shell } => cli::print_completion(shell),

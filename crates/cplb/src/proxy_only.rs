@@ -8,8 +8,7 @@ use crate::signals::Signals;
 pub(crate) fn run(arguments: &cli::Proxy) -> Result<(), Error> {
     let settings =
         proxy::Settings { listen: arguments.listen.clone(), ..proxy::Settings::default() };
-    let proxy = proxy::Proxy::bind(settings)?.start()?;
-    proxy.set_backends(arguments.backend.clone());
+    let proxy = proxy::Proxy::bind(settings)?.start_with(&arguments.backend)?;
     for address in proxy.listening() {
         tracing::info!(%address, backends = arguments.backend.len(), "balancing");
     }

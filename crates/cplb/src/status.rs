@@ -10,6 +10,7 @@ mod view;
 mod warnings;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use page::page;
@@ -40,14 +41,14 @@ pub(crate) fn run(arguments: &cli::Status) -> Result<(), Error> {
 const WATCH_EACH: Duration = Duration::from_secs(1);
 
 async fn show(arguments: &cli::Status) -> Result<(), Error> {
-    let socket = admin_socket(&arguments.run_dir);
+    let sockets = [&*arguments.run_dir, &arguments.run_dir.join("worker")].map(admin_socket);
     let path = match arguments.output {
         OutputFormat::Text if wants_colours() => "/status.txt?colours",
         OutputFormat::Text => "/status.txt",
         OutputFormat::Json => "/status",
     };
     loop {
-        let shown = ask(&socket, path).await?;
+        let shown = ask_all(&sockets, path, arguments.output).await?;
         if !arguments.watch {
             print!("{shown}");
             return Ok(());
@@ -55,6 +56,24 @@ async fn show(arguments: &cli::Status) -> Result<(), Error> {
         let clear = if arguments.output == OutputFormat::Text { "\x1b[H\x1b[2J" } else { "" };
         print!("{clear}{shown}");
         tokio::time::sleep(WATCH_EACH).await;
+    }
+}
+
+/// What the daemon says, and for people the worker's beside it as well. On a node that is a worker
+/// alone, its daemon is the one.
+async fn ask_all(
+    [daemon, worker]: &[PathBuf; 2],
+    path: &str,
+    output: OutputFormat,
+) -> Result<String, Error> {
+    match (ask(daemon, path).await, output) {
+        (Ok(shown), OutputFormat::Json) => Ok(shown),
+        (Ok(shown), OutputFormat::Text) => Ok(match ask(worker, path).await {
+            Ok(worker) => format!("{shown}\n{worker}"),
+            Err(_) => shown,
+        }),
+        // The error to report is about the place that was asked for.
+        (Err(error), _) => ask(worker, path).await.map_err(|_| error),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kernel::address::Addresses;
 use kernel::dummy::Dummy;
-use kernel::ipvs::{Change, FoundDestination, Ipvs, LastWill, Service};
+use kernel::ipvs::{self, Change, FoundDestination, Ipvs, LastWill, Service};
 use tracing::{info, warn};
 
 use crate::changes::{Balanced, Tenure, changes};
@@ -242,13 +242,17 @@ impl Director {
 pub fn remove_leftovers(state_file: &Path) -> Result<Vec<String>, Error> {
     let mut state = State::read(state_file);
     let mut dummy = Dummy::open(LINK)?;
-    if state.content.services.is_empty() {
-        // IPVS is not even asked, since asking loads it.
-        let removed = environment::remove(&mut dummy, &mut state)?;
-        state.forget();
-        return Ok(removed);
+    if !state.content.services.is_empty() {
+        match Ipvs::open() {
+            Ok(mut ipvs) => return undo(&mut ipvs, &mut dummy, &mut state),
+            // The services have gone with the module.
+            Err(ipvs::Error::NoIpvs) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    undo(&mut Ipvs::open()?, &mut dummy, &mut state)
+    let removed = environment::remove(&mut dummy, &mut state)?;
+    state.forget();
+    Ok(removed)
 }
 
 fn undo(ipvs: &mut Ipvs, dummy: &mut Dummy, state: &mut State) -> Result<Vec<String>, Error> {

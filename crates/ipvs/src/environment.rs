@@ -94,9 +94,13 @@ pub(crate) fn reconcile(
     dummy: &mut Dummy,
     state: &mut State,
 ) -> Result<bool, Error> {
-    // The parameters first: from the first moment on, nobody on the wire hears of the link.
-    let mut changed = reconcile_tunnel_ends(settings, state)?;
-    changed |= reconcile_parameters(settings, state)?;
+    // The parameters first: from the first moment on, nobody on the wire hears of the addresses.
+    let mut changed = reconcile_parameters(settings, state)?;
+    if reconcile_tunnel_ends(settings, state)? {
+        // A new interface has parameters of its own.
+        reconcile_parameters(settings, state)?;
+        changed = true;
+    }
     let addresses: BTreeSet<IpAddr> = settings.addresses().collect();
     changed |= match addresses.is_empty() {
         true => dummy.remove()?,
@@ -111,14 +115,14 @@ pub(crate) fn remove(dummy: &mut Dummy, state: &mut State) -> Result<Vec<String>
     if dummy.remove()? {
         removed.push(format!("the link {LINK}"));
     }
-    for (name, parameter) in state.content.parameters.clone() {
-        if restore(&name, &parameter)? {
-            removed.push(format!("the value {} of {}", parameter.ours, name.replace('/', ".")));
-        }
-    }
     for end in TUNNEL_ENDS {
         if restore_tunnel_end(end, state)? {
             removed.push(format!("the tunnel by {}", end.name()));
+        }
+    }
+    for (name, parameter) in state.content.parameters.clone() {
+        if restore(&name, &parameter)? {
+            removed.push(format!("the value {} of {}", parameter.ours, name.replace('/', ".")));
         }
     }
     Ok(removed)

@@ -60,27 +60,28 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Handle {
-    /// Opens a [`Director`] in the network namespace of the calling thread and starts the thread.
+    /// Opens a [`Director`] in the network namespace of the calling thread, on a thread of its own.
     /// Nothing is left changed in the kernel when that fails.
     pub fn start(settings: Settings) -> Result<Self, Error> {
-        let director = Director::open(settings)?;
-        let last_will = start_last_will(&director)?;
         let (commands, receiver) = mpsc::channel();
+        let (opened, outcome) = mpsc::sync_channel(1);
         let trouble = Arc::new(ArcSwap::default());
-        let keeper = Keeper {
-            director,
-            last_will,
-            trouble: Arc::clone(&trouble),
-            current: Trouble::default(),
+        let told = Arc::clone(&trouble);
+        let work = move || match Keeper::open(settings, told) {
+            Ok(keeper) => {
+                let _ = opened.send(Ok(()));
+                keeper.run(&receiver);
+            }
+            Err(error) => drop(opened.send(Err(error))),
         };
-        let thread = thread::Builder::new()
-            .name("ipvs".into())
-            .spawn(move || keeper.run(&receiver))
-            .map_err(Error::Thread)?;
+        let thread =
+            thread::Builder::new().name("ipvs".into()).spawn(work).map_err(Error::Thread)?;
+        outcome.recv().unwrap_or_else(|_| Err(no_answer()))?;
         Ok(Self { commands, trouble, thread: Some(thread) })
     }
 
-    /// Names the real servers that may be used. Does not wait.
+    /// Names the real servers that may be used. Does not wait. Before the first time there are none,
+    /// and a service refuses every connection.
     pub fn set_usable(&self, usable: Vec<SocketAddr>) {
         self.give(Command::Usable(usable));
     }
@@ -176,6 +177,17 @@ struct Keeper {
 }
 
 impl Keeper {
+    fn open(settings: Settings, trouble: Arc<ArcSwap<Trouble>>) -> Result<Self, Error> {
+        let director = Director::open(settings)?;
+        match start_last_will(&director) {
+            Ok(last_will) => Ok(Self { director, last_will, trouble, current: Trouble::default() }),
+            Err(error) => {
+                director.remove()?;
+                Err(error)
+            }
+        }
+    }
+
     fn run(mut self, commands: &Receiver<Command>) {
         let mut look = Instant::now() + EVERY;
         loop {

@@ -1,13 +1,19 @@
 //! Who holds the virtual IP, and when: as each node's kernel tells it, not as the controllers believe.
+//!
+//! With IPVS every node carries the virtual IP on a dummy link, for the packets that the director sends it. That is not
+//! holding it: nobody on the wire hears of it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use kernel::address::Addresses;
+use kernel::address::{Addresses, Found};
+use kernel::link::{self, Link};
 use kernel::monitor::{Event, Monitor};
+use kernel::netlink::{Protocol, Socket};
 use kernel::netns::Namespace;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -36,11 +42,7 @@ impl Observer {
         let holdings = Arc::new(Mutex::new(Holdings::default()));
         let mut watched = Vec::new();
         for (number, namespace) in nodes.iter().enumerate() {
-            let (monitor, addresses) = namespace.run(|| {
-                // First the monitor, then the list: nothing can happen unseen in between.
-                Ok::<_, kernel::Error>((Monitor::open()?, Addresses::open()?))
-            })??;
-            watched.push(Watched { node: number, monitor, addresses });
+            watched.push(namespace.run(|| Watched::open(number))??);
         }
         for one in &mut watched {
             one.list(address, origin, &holdings)?;
@@ -78,21 +80,39 @@ impl Drop for Observer {
     }
 }
 
+/// Whether the node of the calling thread's namespace holds the address now.
+pub(crate) fn holds(address: IpAddr) -> Result<bool, kernel::Error> {
+    let dummies = dummies(&mut Socket::open(Protocol::Route)?)?;
+    Ok(is_held(address, &Addresses::open()?.list()?, &dummies))
+}
+
 /// One node's sockets.
 struct Watched {
     node: usize,
     monitor: Monitor,
+    links: Socket,
     addresses: Addresses,
+    /// The indices of its dummy links.
+    dummies: BTreeSet<u32>,
 }
 
 impl Watched {
+    /// Opens them in the namespace of the calling thread.
+    fn open(node: usize) -> Result<Self, kernel::Error> {
+        // First the monitor, then the lists: nothing can happen unseen in between.
+        let monitor = Monitor::open()?;
+        let links = Socket::open(Protocol::Route)?;
+        Ok(Self { node, monitor, links, addresses: Addresses::open()?, dummies: BTreeSet::new() })
+    }
+
     fn list(
         &mut self,
         address: IpAddr,
         origin: Instant,
         holdings: &Mutex<Holdings>,
     ) -> Result<(), Error> {
-        let held = self.addresses.list()?.iter().any(|found| found.address == address);
+        self.dummies = dummies(&mut self.links)?;
+        let held = is_held(address, &self.addresses.list()?, &self.dummies);
         lock(holdings).record(origin.elapsed(), self.node, held);
         Ok(())
     }
@@ -105,8 +125,14 @@ impl Watched {
     ) -> Result<(), Error> {
         while let Some(event) = self.monitor.next_event()? {
             let held = match event {
-                Event::AddressAdded(found) if found.address == address => true,
-                Event::AddressGone(found) if found.address == address => false,
+                Event::AddressAdded(found) if self.counts(&found, address) => true,
+                Event::AddressGone(found) if self.counts(&found, address) => false,
+                Event::LinkChanged(link) => {
+                    if is_dummy(&link) {
+                        self.dummies.insert(link.index);
+                    }
+                    continue;
+                }
                 Event::Resync => {
                     self.list(address, origin, holdings)?;
                     continue;
@@ -117,6 +143,24 @@ impl Watched {
         }
         Ok(())
     }
+
+    fn counts(&self, found: &Found, address: IpAddr) -> bool {
+        is_held(address, std::slice::from_ref(found), &self.dummies)
+    }
+}
+
+fn is_held(address: IpAddr, found: &[Found], dummies: &BTreeSet<u32>) -> bool {
+    found.iter().any(|found| found.address == address && !dummies.contains(&found.link_index))
+}
+
+/// The indices of all dummy links.
+fn dummies(socket: &mut Socket) -> Result<BTreeSet<u32>, kernel::Error> {
+    let links = link::list(socket)?;
+    Ok(links.iter().filter(|link| is_dummy(link)).map(|link| link.index).collect())
+}
+
+fn is_dummy(link: &Link) -> bool {
+    link.kind.as_deref() == Some("dummy")
 }
 
 fn observe(

@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernel::address::{Addresses, VirtualAddress};
+use kernel::address::VirtualAddress;
 use kernel::netns::{self, Namespace};
 use rustls::pki_types::CertificateDer;
 
 use crate::pki::{self, Authority, Identity};
-use crate::{Error, apiserver, client};
+use crate::{Error, apiserver, client, observer};
 
 mod daemon;
 mod directory;
@@ -191,15 +191,14 @@ impl World {
         Ok(self.switch.run(|| netns::set_up(port))??)
     }
 
-    /// The nodes whose kernel has `address`, asked now.
+    /// The nodes whose kernel has `address`, asked now. Dummy links do not count, as with the [observer](crate::observer).
     ///
     /// # Errors
     /// When a kernel does not answer.
     pub fn holders(&self, address: IpAddr) -> Result<Vec<usize>, Error> {
         let mut holders = Vec::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            let found = node.host.namespace.run(|| Addresses::open()?.list())??;
-            if found.iter().any(|found| found.address == address) {
+            if node.host.namespace.run(|| observer::holds(address))?? {
                 holders.push(index);
             }
         }

@@ -57,7 +57,7 @@ impl Attempt {
         context: &Context,
     ) -> (Self, Result<(), Errno>) {
         let started = Instant::now();
-        let socket = begin_connect(backend.address, &context.shared.settings).and_then(|socket| {
+        let socket = begin_connect(backend.address).and_then(|socket| {
             watch(context, &socket, key, side, EventFlags::OUT, epoll::add)?;
             Ok(socket)
         });
@@ -97,7 +97,9 @@ impl Attempt {
         self.connected = true;
         (self.beside, self.limit) = (None, None);
         backend.accepted.set(context.shared.since_start(context.now));
-        backend.connect.sample(self.started.elapsed());
+        let took = self.started.elapsed();
+        backend.connect.sample(took);
+        backend.connect_counts.record(took);
     }
 
     /// Sends what it has not got yet of the question. Once it has a whole one, it is expected to

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::evidence::{EvidenceKind, LastReports};
+use crate::histogram::Histogram;
 use crate::latency::Latency;
 use crate::stats::BackendStats;
 
@@ -92,6 +93,8 @@ pub(crate) struct Backend {
     pub(crate) address: SocketAddr,
     /// How long its connects take.
     pub(crate) connect: Latency,
+    /// The same, counted.
+    pub(crate) connect_counts: Histogram,
     /// How long it takes to answer a ClientHello.
     pub(crate) first_byte: Latency,
     /// When what was reported about it.
@@ -149,6 +152,7 @@ impl Backend {
         Self {
             address,
             connect: Latency::default(),
+            connect_counts: Histogram::default(),
             first_byte: Latency::default(),
             reports: LastReports::default(),
             open: AtomicUsize::new(0),
@@ -233,6 +237,7 @@ impl Backend {
             last_connect: self.connect.last(),
             mean_connect: self.connect.mean(),
             mean_first_byte: self.first_byte.mean(),
+            connect_latency: self.connect_counts.stats(),
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::net::connect_unspec;
 
 use crate::backend::{Backend, Usable};
 use crate::race::{Race, Verdict};
-use crate::shared::{Shared, count};
+use crate::shared::{Arrival, Shared, count};
 use crate::socket::{close_by_reset, original_destination, prepare};
 use crate::timers::Timers;
 use crate::transfer::{Progress, Scratch, Transfer};
@@ -91,6 +91,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) key: Key,
+    /// What to give back when it has gone.
+    pub(crate) admitted: Option<IpAddr>,
     client: OwnedFd,
     stage: Stage,
 }
@@ -119,8 +121,9 @@ struct Flow {
 
 impl Connection {
     /// A client that shall get one of the `usable` backends.
-    pub(crate) fn new(key: Key, client: OwnedFd, usable: Usable, turn: usize) -> Self {
-        Self { key, client, stage: Stage::Racing(Box::new(Race::new(key, usable, turn))) }
+    pub(crate) fn new(key: Key, arrival: Arrival, usable: Usable) -> Self {
+        let Arrival { client, admitted, turn, .. } = arrival;
+        Self { key, admitted, client, stage: Stage::Racing(Box::new(Race::new(key, usable, turn))) }
     }
 
     /// Begins to connect.

@@ -40,11 +40,28 @@ pub enum BindError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What was handed over is of no use.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// No pipes for bulk transfers, most often for want of descriptors.
     #[error("cannot create {pipes} pipes: {source}; raise the descriptor limit (ulimit -n)")]
     Pipes {
         /// How many were asked for.
         pipes: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Why a descriptor could not be taken over as a listening socket.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It is something else.
+    #[error("the descriptor handed over is no listening TCP socket")]
+    NoListener,
+    /// It is one, but refuses the options of ours.
+    #[error("cannot take over a listening socket: {source}")]
+    Refused {
         /// What the kernel said.
         source: io::Error,
     },

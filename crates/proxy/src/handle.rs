@@ -1,5 +1,6 @@
 //! The proxy as its owner holds it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -7,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fd::OwnedFd;
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::thread::gettid;
 
-use crate::error::{BindError, StartError};
+use crate::error::{AdoptError, BindError, StartError};
 use crate::evidence::Evidence;
 use crate::listener::Listener;
 use crate::pipes::PipePool;
@@ -43,6 +46,8 @@ pub struct Drained {
 #[derive(Debug)]
 struct Running {
     shared: Arc<Shared>,
+    /// Until it stops accepting.
+    listeners: Mutex<Vec<Arc<Listener>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -50,7 +55,7 @@ struct Running {
 const SPARE_DESCRIPTORS: usize = 64;
 
 /// How long the threads may take to answer, before the answer goes on without them.
-const ANSWER_WITHIN: Duration = Duration::from_millis(250);
+const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 
 /// How often a drain looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -65,11 +70,40 @@ impl Proxy {
         if settings.listen.is_empty() {
             return Err(BindError::NoAddress);
         }
+        let listen = |&address| Listener::bind(address, &settings).map(Arc::new);
+        let listeners = settings.listen.iter().map(listen).collect::<Result<_, _>>()?;
+        Self::on(listeners, settings)
+    }
+
+    /// Like [`Proxy::bind`], but takes over sockets that listen already, such as those that
+    /// [`Handle::listening_sockets`] of a predecessor or systemd handed over: clients that wait in
+    /// their queues are served, and none is refused in between. A socket belongs to an address of
+    /// `settings` if it listens there; addresses that have none are bound, sockets that have no
+    /// address are closed.
+    ///
+    /// # Errors
+    /// A descriptor that is no listening socket, or what [`Proxy::bind`] says.
+    pub fn adopt(settings: Settings, sockets: Vec<OwnedFd>) -> Result<Self, BindError> {
+        if settings.listen.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let adopt = |socket| Listener::adopt(socket, &settings);
+        let mut adopted = sockets.into_iter().map(adopt).collect::<Result<Vec<_>, AdoptError>>()?;
+        let mut listeners = Vec::with_capacity(settings.listen.len());
+        for &address in &settings.listen {
+            let same = adopted.iter().position(|listener| listener.address() == address);
+            let listener = match same {
+                Some(position) => adopted.swap_remove(position),
+                None => Listener::bind(address, &settings)?,
+            };
+            listeners.push(Arc::new(listener));
+        }
+        Self::on(listeners, settings)
+    }
+
+    fn on(listeners: Vec<Arc<Listener>>, settings: Settings) -> Result<Self, BindError> {
         let settings = Settings { threads: settings.threads.max(1), ..settings };
         let descriptors = raise_descriptor_limit();
-        let listen = |&address| Listener::bind(address, &settings).map(Arc::new);
-        let listeners: Vec<_> = settings.listen.iter().map(listen).collect::<Result<_, _>>()?;
-
         let pool = |_| PipePool::new(settings.pipes);
         let pools: Vec<_> =
             (0..settings.threads).map(pool).collect::<Result<_, _>>().map_err(|source| {
@@ -87,11 +121,27 @@ impl Proxy {
         self.listeners.iter().map(|listener| listener.arrivals.stats().address).collect()
     }
 
+    /// Copies of the listening sockets, for [`Proxy::adopt`] of a successor.
+    ///
+    /// # Errors
+    /// A want of descriptors.
+    pub fn listening_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.listeners.iter().map(|listener| listener.socket.try_clone()).collect()
+    }
+
     /// Starts the threads. Until [`Handle::set_backends`] every client is reset at once.
     ///
     /// # Errors
     /// A want of descriptors or threads; nothing is left running then.
     pub fn start(self) -> Result<Handle, StartError> {
+        self.start_with(&[])
+    }
+
+    /// Starts the threads with these backends, so that not even the first client is reset.
+    ///
+    /// # Errors
+    /// Those of [`Proxy::start`].
+    pub fn start_with(self, backends: &[SocketAddr]) -> Result<Handle, StartError> {
         let mut mailboxes = Vec::with_capacity(self.pools.len());
         let mut inboxes = Vec::with_capacity(self.pools.len());
         for _ in &self.pools {
@@ -101,15 +151,27 @@ impl Proxy {
         }
         let arrivals = self.listeners.iter().map(|listener| Arc::clone(&listener.arrivals));
         let shared = Shared::new(self.settings, self.limit, arrivals.collect(), mailboxes);
-        let running = Running { shared: Arc::new(shared), threads: Mutex::default() };
+        shared.backends.replace(backends);
+        let running = Running {
+            shared: Arc::new(shared),
+            listeners: Mutex::new(self.listeners.clone()),
+            threads: Mutex::default(),
+        };
 
+        let nice = running.shared.settings.nice;
         for (index, (pool, inbox)) in self.pools.into_iter().zip(inboxes).enumerate() {
             let shared = Arc::clone(&running.shared);
             let worker = Worker::new(index, shared, self.listeners.clone(), pool, inbox)
                 .map_err(StartError::EventLoop)?;
             let thread = thread::Builder::new()
                 .name(format!("proxy-{index}"))
-                .spawn(move || worker.run())
+                .spawn(move || {
+                    if let Some(nice) = nice {
+                        // Linux gives each thread its own; without the permission it goes on.
+                        let _ = setpriority_process(Some(gettid()), nice);
+                    }
+                    worker.run();
+                })
                 .map_err(StartError::Thread)?;
             running.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -160,16 +222,39 @@ impl Handle {
 
     /// Resets every client that connected to one of these addresses, as seen before any
     /// redirection to the proxy: for a virtual IP that leaves this node. Says how many. Returns
-    /// after 250 ms at the latest; a thread that is late resets its part as soon as it can.
+    /// after 100 ms at the latest; a thread that is late resets its part as soon as it can.
     pub fn reset_if(&self, original_destination_in: &[IpAddr]) -> usize {
         let destinations: Arc<[IpAddr]> =
             original_destination_in.iter().map(IpAddr::to_canonical).collect();
         self.ask(|answer| Command::Reset { destinations: Some(Arc::clone(&destinations)), answer })
     }
 
+    /// Accepts nobody for now: clients wait in the kernel's queue, until it is full. Open
+    /// connections go on.
+    pub fn pause_accepting(&self) {
+        self.ask(|answer| Command::Accept { whether: false, answer });
+    }
+
+    /// Goes on after [`Handle::pause_accepting`].
+    pub fn resume_accepting(&self) {
+        self.ask(|answer| Command::Accept { whether: true, answer });
+    }
+
+    /// Copies of the listening sockets, for [`Proxy::adopt`] of a successor in this process or in
+    /// another one; none once it has stopped accepting. Both may accept at the same time. Once the
+    /// successor has started, [`Handle::drain`] ends this one, and no client is refused.
+    ///
+    /// # Errors
+    /// A want of descriptors.
+    pub fn listening_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(|listener| listener.socket.try_clone()).collect()
+    }
+
     /// Closes the listeners; open connections go on. Clients that wait in the kernel's queue are
     /// still served.
     pub fn stop_accepting(&self) {
+        self.0.forget_listeners();
         self.ask(|answer| Command::StopAccepting { answer });
     }
 
@@ -217,7 +302,13 @@ impl Handle {
 }
 
 impl Running {
+    /// Leaves them to the threads, which close them.
+    fn forget_listeners(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn end(&self) {
+        self.forget_listeners();
         for thread in &self.shared.threads {
             thread.send(Command::End);
         }

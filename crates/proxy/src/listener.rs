@@ -5,19 +5,19 @@
 //! busy thread, and reset those queued on a socket that closes.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, SocketType, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::BindError;
+use crate::error::{AdoptError, BindError};
 use crate::settings::Settings;
 use crate::socket::prepare;
-use crate::stats::ListenerStats;
+use crate::stats::{ListenerStats, Rejected};
 
 /// A listening socket.
 #[derive(Debug)]
@@ -34,12 +34,32 @@ pub(crate) struct Arrivals {
     address: SocketAddr,
     /// Clients accepted.
     pub(crate) accepted: AtomicU64,
+    /// Those that were reset right away.
+    pub(crate) rejected: Rejections,
+}
+
+/// Clients reset right after they were accepted, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Rejections {
+    pub(crate) no_backend: AtomicU64,
+    pub(crate) over_limit: AtomicU64,
+    pub(crate) no_descriptors: AtomicU64,
+    pub(crate) per_source: AtomicU64,
+    pub(crate) foreign: AtomicU64,
 }
 
 impl Arrivals {
     /// The counters.
     pub(crate) fn stats(&self) -> ListenerStats {
-        ListenerStats { address: self.address, accepted: self.accepted.load(Relaxed) }
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        let rejected = Rejected {
+            no_backend: of(&self.rejected.no_backend),
+            limit: of(&self.rejected.over_limit),
+            descriptors: of(&self.rejected.no_descriptors),
+            per_source: of(&self.rejected.per_source),
+            foreign: of(&self.rejected.foreign),
+        };
+        ListenerStats { address: self.address, accepted: of(&self.accepted), rejected }
     }
 }
 
@@ -70,20 +90,44 @@ impl Listener {
             listening => listening,
         };
         let socket = socket.map_err(|source| refusal(address, source))?;
-        let local = socket.local_addr().and_then(|local| {
-            local.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
-        });
-        let address = local.map_err(|source| refusal(address, source))?;
-        let arrivals = Arc::new(Arrivals { address, accepted: AtomicU64::new(0) });
+        Self::of(socket).map_err(|source| refusal(address, source))
+    }
+
+    /// Takes over a socket that listens already.
+    pub(crate) fn adopt(socket: OwnedFd, settings: &Settings) -> Result<Self, AdoptError> {
+        let is_stream = sockopt::socket_type(&socket).is_ok_and(|kind| kind == SocketType::STREAM);
+        if !is_stream || !sockopt::socket_acceptconn(&socket).is_ok_and(|listens| listens) {
+            return Err(AdoptError::NoListener);
+        }
+        let refused = |source: io::Error| AdoptError::Refused { source };
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true).map_err(refused)?;
+        prepare(&socket, settings, settings.client_user_timeout)
+            .map_err(|error| refused(error.into()))?;
+        Self::of(socket).map_err(refused)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.arrivals.address
+    }
+
+    fn of(socket: Socket) -> io::Result<Self> {
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let (accepted, rejected) = (AtomicU64::new(0), Rejections::default());
+        let arrivals = Arc::new(Arrivals { address, accepted, rejected });
         Ok(Self { socket: socket.into(), arrivals })
     }
 
-    /// Takes one waiting client.
-    pub(crate) fn accept(&self) -> Result<OwnedFd, AcceptError> {
+    /// Takes one waiting client. Says where it comes from, too.
+    pub(crate) fn accept(&self) -> Result<(OwnedFd, IpAddr), AcceptError> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let client = accept_with(&self.socket, flags).map_err(AcceptError::from)?;
+        let (client, source) = acceptfrom_with(&self.socket, flags).map_err(AcceptError::from)?;
         self.arrivals.accepted.fetch_add(1, Relaxed);
-        Ok(client)
+        let source = source.and_then(|source| SocketAddr::try_from(source).ok());
+        // TCP always tells.
+        Ok((client, source.map_or(Ipv4Addr::UNSPECIFIED.into(), |source| source.ip())))
     }
 
     fn listen(address: SocketAddr, settings: &Settings) -> io::Result<Socket> {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::network::Network;
+
 /// How the proxy listens, connects and waits.
 ///
 /// [`Settings::default`] listens nowhere and has the value named at each field.
@@ -14,6 +16,9 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Threads that own connections, at least 1. Default: one per core, at most 8.
     pub threads: usize,
+    /// The nice value of the threads, -20 to 19 (sched(7)); below 0 where the process may
+    /// (CAP_SYS_NICE), else nothing changes. Default: that of the process.
+    pub nice: Option<i32>,
     /// How long one backend may take to accept a connection. Default: 1 s.
     pub connect_timeout: Duration,
     /// When to try the next backend beside one that has not accepted yet; sooner (several times
@@ -29,6 +34,11 @@ pub struct Settings {
     /// Most connections open at once, a further one is reset. The descriptor limit of the process
     /// (two per connection) bounds it too. Default: 65,536.
     pub max_connections: usize,
+    /// Most connections open at once from one IP address, a further one is reset. Nodes behind
+    /// address translation share one. Default: no limit.
+    pub max_connections_per_source: Option<usize>,
+    /// Networks that clients may come from, others are reset; empty allows all. Default: empty.
+    pub allowed_sources: Vec<Network>,
     /// How long flows to an ejected backend may go on. Default: 5 s.
     pub ejected_grace: Duration,
     /// Silence after which a peer is probed by TCP keepalive. Default: 15 s.
@@ -52,11 +62,14 @@ impl Default for Settings {
         Self {
             listen: Vec::new(),
             threads: available_parallelism().map_or(1, usize::from).min(8),
+            nice: None,
             connect_timeout: Duration::from_secs(1),
             connect_beside: Duration::from_millis(250),
             hedge_after: Duration::from_secs(1),
             first_bytes: 64 * 1024,
             max_connections: 65_536,
+            max_connections_per_source: None,
+            allowed_sources: Vec::new(),
             ejected_grace: Duration::from_secs(5),
             keepalive_idle: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(5),

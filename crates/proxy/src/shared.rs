@@ -14,6 +14,7 @@ use crate::backend::{Backend, Backends};
 use crate::evidence::{Evidence, EvidenceKind, Subscribers};
 use crate::listener::Arrivals;
 use crate::settings::Settings;
+use crate::sources::Sources;
 use crate::stats::{Rejected, Stats, ThreadStats};
 
 /// What all threads and the handle share.
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) limit: usize,
     /// Whose turn it is.
     pub(crate) turn: AtomicUsize,
+    /// Where clients come from.
+    pub(crate) sources: Sources,
     /// Client connections open, over all threads.
     pub(crate) open: AtomicUsize,
     /// The backends.
@@ -47,8 +50,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Counters of rare events or of once per connection.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    pub(crate) no_backend: AtomicU64,
-    pub(crate) over_limit: AtomicU64,
+    /// For the connection to a backend; what the listeners lacked is counted by them.
     pub(crate) no_descriptors: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) unserved: AtomicU64,
@@ -81,15 +83,29 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Serve this client, which another thread accepted.
-    Serve { client: OwnedFd, turn: usize },
+    Serve(Arrival),
     /// Reset the flows to a backend at that time, unless it is usable again.
     Eject { backend: SocketAddr, at: Instant },
     /// Reset clients that connected to one of these addresses, all for `None`; answer the number.
     Reset { destinations: Option<Arc<[IpAddr]>>, answer: SyncSender<usize> },
+    /// Accept nobody for now, or go on; and say so.
+    Accept { whether: bool, answer: SyncSender<usize> },
     /// Close the listeners, and say so.
     StopAccepting { answer: SyncSender<usize> },
     /// Reset all and end.
     End,
+}
+
+/// A client that was let in.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) client: OwnedFd,
+    /// What to give back to [`Sources`] when it has gone.
+    pub(crate) admitted: Option<IpAddr>,
+    /// The listener's number.
+    pub(crate) listener: usize,
+    /// Which backend's turn it is.
+    pub(crate) turn: usize,
 }
 
 impl Mailbox {
@@ -119,6 +135,7 @@ impl Shared {
         threads: Vec<Mailbox>,
     ) -> Self {
         Self {
+            sources: Sources::new(&settings),
             settings,
             limit,
             turn: AtomicUsize::new(0),
@@ -194,11 +211,14 @@ impl Shared {
             accepted: listeners.iter().map(|listener| listener.accepted).sum(),
             open: self.open.load(Relaxed),
             limit: self.limit,
-            rejected: Rejected {
-                no_backend: of(&totals.no_backend),
-                limit: of(&totals.over_limit),
-                descriptors: of(&totals.no_descriptors),
-            },
+            rejected: listeners
+                .iter()
+                .map(|listener| listener.rejected)
+                .chain([Rejected {
+                    descriptors: of(&totals.no_descriptors),
+                    ..Rejected::default()
+                }])
+                .sum(),
             accept_errors: of(&totals.accept_errors),
             unserved: of(&totals.unserved),
             retries: of(&totals.retries),

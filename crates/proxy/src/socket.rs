@@ -11,7 +11,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, getsockname, 
 use crate::settings::Settings;
 
 /// A connect to `address` that is under way, or why there can be none.
-pub(crate) fn begin_connect(address: SocketAddr, settings: &Settings) -> Result<OwnedFd, Errno> {
+///
+/// It has none of what [`prepare`] sets: a connection that is over at once needs nothing of that.
+pub(crate) fn begin_connect(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,

@@ -47,6 +47,30 @@ pub struct Rejected {
     pub limit: u64,
     /// The process had no descriptor left.
     pub descriptors: u64,
+    /// As many as allowed were open from the same address.
+    pub per_source: u64,
+    /// They came from no network that clients may come from.
+    pub foreign: u64,
+}
+
+impl Rejected {
+    /// For whatever reason.
+    pub const fn total(&self) -> u64 {
+        let Self { no_backend, limit, descriptors, per_source, foreign } = self;
+        *no_backend + *limit + *descriptors + *per_source + *foreign
+    }
+}
+
+impl std::iter::Sum for Rejected {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            no_backend: sum.no_backend + one.no_backend,
+            limit: sum.limit + one.limit,
+            descriptors: sum.descriptors + one.descriptors,
+            per_source: sum.per_source + one.per_source,
+            foreign: sum.foreign + one.foreign,
+        })
+    }
 }
 
 /// One listen address.
@@ -54,8 +78,10 @@ pub struct Rejected {
 pub struct ListenerStats {
     /// Where it listens, with the port it really has.
     pub address: SocketAddr,
-    /// Client connections taken from it.
+    /// Client connections taken from it, rejected ones included.
     pub accepted: u64,
+    /// Those that were reset right away.
+    pub rejected: Rejected,
 }
 
 /// One backend.
@@ -91,6 +117,26 @@ pub struct BackendStats {
     pub mean_connect: Option<Duration>,
     /// Moving average of the time from a ClientHello to its first byte.
     pub mean_first_byte: Option<Duration>,
+    /// All successful connects by how long they took.
+    pub connect_latency: LatencyHistogram,
+}
+
+impl BackendStats {
+    /// Attempts of every kind that failed before the first byte.
+    pub const fn failures(&self) -> u64 {
+        self.refused + self.unreachable + self.timeouts + self.silent + self.resets
+    }
+}
+
+/// How often something took how long, as a cumulative histogram.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LatencyHistogram {
+    /// Upper bounds, rising, and how often it took at most that long.
+    pub buckets: Vec<(Duration, u64)>,
+    /// How often at all.
+    pub count: u64,
+    /// How long all of them took together.
+    pub sum: Duration,
 }
 
 /// One proxy thread.

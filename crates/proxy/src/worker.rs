@@ -18,8 +18,9 @@ use slab::Slab;
 use crate::connection::{Connection, Context, Key, Outcome, Timer};
 use crate::listener::{AcceptError, BACKLOG, Listener};
 use crate::pipes::PipePool;
-use crate::shared::{Command, Mailbox, Shared, count};
+use crate::shared::{Arrival, Command, Mailbox, Shared, count};
 use crate::socket::close_by_reset;
+use crate::sources::Unwelcome;
 use crate::timers::Timers;
 use crate::transfer::Scratch;
 
@@ -38,6 +39,8 @@ pub(crate) struct Worker {
     /// Given up for a moment to answer a client when there are no other descriptors.
     spare: Option<OwnedFd>,
     accepting: bool,
+    /// Accepting rests until the owner says otherwise.
+    paused: bool,
 }
 
 /// An idle loop turns this often, to show that it is alive.
@@ -49,7 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Clients one turn accepts, so that the other threads get theirs.
 const ACCEPTS_PER_TURN: usize = 8;
 
-/// A thread with so many more connections than another one hands a new client over.
+/// A thread with so many more connections than another one hands a new client over. More would
+/// spare hand-overs, but leave a few bulk transfers on one thread.
 const UNEVEN: usize = 2;
 
 /// Events fetched at once.
@@ -92,6 +96,7 @@ impl Worker {
             ejections: Vec::new(),
             spare: Some(spare_descriptor()?),
             accepting: false,
+            paused: false,
         };
         worker.resume_accepting()?;
         Ok(worker)
@@ -174,12 +179,14 @@ impl Worker {
     }
 
     fn remove(&mut self, slot: usize) {
-        self.connections.remove(slot).release(&mut self.context.scratch);
-        self.closed();
+        let mut connection = self.connections.remove(slot);
+        connection.release(&mut self.context.scratch);
+        self.closed(connection.admitted);
     }
 
     /// Gives up the place of one connection.
-    fn closed(&self) {
+    fn closed(&self, admitted: Option<IpAddr>) {
+        self.context.shared.sources.gone(admitted);
         self.mailbox().open.fetch_sub(1, Relaxed);
         self.context.shared.open.fetch_sub(1, Relaxed);
     }
@@ -188,11 +195,11 @@ impl Worker {
         &self.context.shared.threads[self.context.thread]
     }
 
-    fn accept(&mut self, listener: usize) {
+    fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.listeners.get(listener) else { return };
+            let Some(listener) = self.listeners.get(number) else { return };
             match listener.accept() {
-                Ok(client) => self.place(client),
+                Ok((client, source)) => self.place(client, source, number),
                 Err(AcceptError::Nobody) => return,
                 Err(AcceptError::ThisClient) => {}
                 Err(AcceptError::Descriptors) => {
@@ -208,43 +215,56 @@ impl Worker {
     }
 
     /// Finds the thread for a new client, if there is room for it.
-    fn place(&mut self, client: OwnedFd) {
+    fn place(&mut self, client: OwnedFd, source: IpAddr, listener: usize) {
         let shared = Arc::clone(&self.context.shared);
+        let rejected = &shared.arrivals[listener].rejected;
         if !shared.admit() {
-            count(&shared.totals.over_limit);
+            count(&rejected.over_limit);
             return close_by_reset(&client);
         }
+        let admitted = match shared.sources.admit(source) {
+            Ok(admitted) => admitted,
+            Err(reason) => {
+                count(match reason {
+                    Unwelcome::Foreign => &rejected.foreign,
+                    Unwelcome::TooMany => &rejected.per_source,
+                });
+                shared.open.fetch_sub(1, Relaxed);
+                return close_by_reset(&client);
+            }
+        };
         let turn = shared.turn.fetch_add(1, Relaxed);
+        let arrival = Arrival { client, admitted, listener, turn };
         let own = self.mailbox();
         let open = |mailbox: &&Mailbox| mailbox.open.load(Relaxed);
         let Some(idlest) = shared.threads.iter().min_by_key(open) else { return };
         if open(&own) > open(&idlest) + UNEVEN {
             idlest.open.fetch_add(1, Relaxed);
-            return idlest.send(Command::Serve { client, turn });
+            return idlest.send(Command::Serve(arrival));
         }
         own.open.fetch_add(1, Relaxed);
-        self.serve(client, turn);
+        self.serve(arrival);
     }
 
-    fn serve(&mut self, client: OwnedFd, turn: usize) {
+    fn serve(&mut self, arrival: Arrival) {
         let usable = self.context.shared.backends.usable();
         if usable.is_empty() {
-            count(&self.context.shared.totals.no_backend);
-            close_by_reset(&client);
-            return self.closed();
+            count(&self.context.shared.arrivals[arrival.listener].rejected.no_backend);
+            close_by_reset(&arrival.client);
+            return self.closed(arrival.admitted);
         }
         self.generation = (self.generation + 1) % GENERATIONS;
         let entry = self.connections.vacant_entry();
         let key = Key::new(entry.key(), self.generation);
-        entry.insert(Connection::new(key, client, usable, turn));
+        entry.insert(Connection::new(key, arrival, usable));
         self.with(key, Connection::start);
     }
 
     /// Answers a client that there are no descriptors for, by an RST rather than by silence.
     fn shed(&mut self, listener: &Listener) {
         self.spare = None;
-        if let Ok(client) = listener.accept() {
-            count(&self.context.shared.totals.no_descriptors);
+        if let Ok((client, _)) = listener.accept() {
+            count(&listener.arrivals.rejected.no_descriptors);
             close_by_reset(&client);
         }
         self.spare = spare_descriptor().ok();
@@ -271,7 +291,7 @@ impl Worker {
     }
 
     fn resume_accepting(&mut self) -> Result<(), Errno> {
-        if self.accepting {
+        if self.accepting || self.paused {
             return Ok(());
         }
         for (index, listener) in self.listeners.iter().enumerate() {
@@ -302,7 +322,7 @@ impl Worker {
         let _ = rustix::io::read(&self.mailbox().wake, &mut counter);
         while let Ok(command) = self.inbox.try_recv() {
             match command {
-                Command::Serve { client, turn } => self.serve(client, turn),
+                Command::Serve(arrival) => self.serve(arrival),
                 Command::Eject { backend, at } => {
                     self.ejections.push((at, backend));
                     self.context.timers.push(at, Timer::Ejection);
@@ -315,6 +335,15 @@ impl Worker {
                     // Who asked may have given up waiting.
                     let _ = answer.try_send(slots.len());
                     self.clear(slots);
+                }
+                Command::Accept { whether, answer } => {
+                    self.paused = !whether;
+                    if whether {
+                        self.resume_accepting_or_wait();
+                    } else {
+                        self.unwatch_listeners();
+                    }
+                    let _ = answer.try_send(0);
                 }
                 Command::StopAccepting { answer } => {
                     self.stop_accepting();
@@ -329,11 +358,11 @@ impl Worker {
     /// Closes the listeners, after serving those who wait in their queues.
     fn stop_accepting(&mut self) {
         self.unwatch_listeners();
-        for listener in std::mem::take(&mut self.listeners) {
+        for (number, listener) in std::mem::take(&mut self.listeners).iter().enumerate() {
             // A bound, as they may come faster than they are served.
             for _ in 0..BACKLOG {
                 match listener.accept() {
-                    Ok(client) => self.place(client),
+                    Ok((client, source)) => self.place(client, source, number),
                     Err(AcceptError::ThisClient) => {}
                     Err(_) => break,
                 }

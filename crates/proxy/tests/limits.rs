@@ -7,10 +7,12 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
 
 use common::{HELLO, answer, connect, connect_to, eventually, is_reset, named, proxy_with};
-use proxy::Settings;
+use proxy::{Rejected, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
 
 #[test]
 fn one_connection_too_many_is_reset() {
@@ -32,6 +34,44 @@ fn one_connection_too_many_is_reset() {
     eventually("closed", || handle.stats().open == 2);
     assert_eq!(ask(&mut connect(&handle)).unwrap(), b"a");
     assert_eq!(handle.stats().accepted, 9);
+}
+
+#[test]
+fn one_connection_too_many_of_one_host_is_reset() {
+    let (backend, _) = named(b'a');
+    let settings = Settings { max_connections_per_source: Some(2), ..Settings::default() };
+    let handle = proxy_with(settings, &[backend]);
+    let from = |host: [u8; 4]| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
+        socket.connect(&handle.listening()[0].into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let is_served = |client: &mut TcpStream| {
+        client.write_all(HELLO).is_ok() && answer(client).is_ok_and(|answer| answer == b"a")
+    };
+    let mut open: Vec<_> = (0..2).map(|_| from([127, 0, 0, 1])).collect();
+    assert!(open.iter_mut().all(is_served));
+    assert!(is_reset(&mut from([127, 0, 0, 1])));
+    assert!(is_served(&mut from([127, 0, 0, 2])), "another host has its own share");
+
+    open.pop();
+    eventually("closed", || handle.stats().open == 1);
+    assert!(is_served(&mut from([127, 0, 0, 1])));
+    let listener = handle.stats().listeners[0];
+    assert_eq!(listener.rejected, Rejected { per_source: 1, ..Rejected::default() });
+    assert_eq!(listener.accepted, 5);
+}
+
+#[test]
+fn clients_of_foreign_networks_are_reset() {
+    let (backend, connections) = named(b'a');
+    let allowed_sources = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.2".parse().unwrap()];
+    let handle = proxy_with(Settings { allowed_sources, ..Settings::default() }, &[backend]);
+    assert!(is_reset(&mut connect(&handle)));
+    eventually("counted", || handle.stats().rejected.foreign == 1);
+    assert_eq!(handle.stats().open, 0);
+    assert_eq!(connections.load(Relaxed), 0);
 }
 
 /// Set in the process that runs out of descriptors: the backend's address.

@@ -42,6 +42,10 @@ pub(crate) struct IpvsPlan {
     pub(crate) redirect_by: Method,
 }
 
+/// The control plane stands and falls with these threads, which need little: they go before
+/// whatever else keeps the machine busy.
+const PROXY_NICE: i32 = -10;
+
 pub(super) fn plan(
     settings: &config::Settings,
     cplb: &ControlPlaneLoadBalancing,
@@ -62,12 +66,8 @@ fn proxy(
     virtual_addresses: &[IpAddr],
 ) -> ProxyPlan {
     let port = cplb.user_space_proxy_bind_port;
-    let rule = |vip: &IpAddr| Rule {
-        vip: *vip,
-        port: settings.api.port,
-        to: port,
-        of: Origin::Anyone,
-    };
+    let rule =
+        |vip: &IpAddr| Rule { vip: *vip, port: settings.api.port, to: port, of: Origin::Anyone };
     let redirects = match cplb.load_balancer.redirect {
         config::Redirect::None => Vec::new(),
         _ => virtual_addresses.iter().map(rule).collect(),
@@ -76,6 +76,7 @@ fn proxy(
     ProxyPlan {
         proxy: proxy::Settings {
             listen: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)],
+            nice: Some(PROXY_NICE),
             max_connections: cplb
                 .load_balancer
                 .max_connections

@@ -1,6 +1,6 @@
 use config::{ControlPlaneLoadBalancing, VrrpVersion};
-use kernel::address::VirtualAddress;
 use keepalived::{Instance, Settings, VirtualServer};
+use kernel::address::VirtualAddress;
 
 use super::routers;
 use crate::cli::Controller;
@@ -14,6 +14,8 @@ pub(super) fn settings(
 ) -> Settings {
     Settings {
         program: arguments.keepalived_bin.clone(),
+        // The same program, also after it was replaced on disk.
+        watchdog: Some("/proc/self/exe".into()),
         run_dir: arguments.run_dir.clone(),
         instances: instances.iter().map(instance).collect(),
         virtual_servers: match cplb.disable_load_balancer {

@@ -102,7 +102,6 @@ fn mended() {
         "-a -t 10.0.0.100:6443 -r 10.0.0.66:6443 -g",
     ] {
         holder.run("ipvsadm", &change.split(' ').collect::<Vec<_>>());
-        assert_ne!(holder.ipvsadm(), right, "{change}");
         wait_for(change, || (holder.ipvsadm() == right).then_some(()));
     }
     // Where the address is not held there must be no service, or packets go in a circle.

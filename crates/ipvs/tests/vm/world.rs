@@ -165,7 +165,7 @@ fn connect(from: Option<SocketAddr>, to: SocketAddr) -> Result<Connection, Strin
             socket.bind(&from.into())?;
         }
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        socket.connect_timeout(&to.into(), Duration::from_millis(900))?;
+        socket.connect_timeout(&to.into(), Duration::from_secs(3))?;
         let mut stream = BufReader::new(TcpStream::from(socket));
         let mut server = String::new();
         stream.read_line(&mut server)?;

@@ -1,5 +1,5 @@
-use std::net::{SocketAddr, TcpStream};
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -226,7 +226,7 @@ pub(crate) fn bulk(
     thread::scope(|scope| {
         let threads: Vec<_> =
             (0..streams).map(|_| scope.spawn(move || stream(address, share, is_upload))).collect();
-        let ends = threads.into_iter().map(|thread| thread.join());
+        let ends = threads.into_iter().map(thread::ScopedJoinHandle::join);
         let failed = std::io::Error::other("a stream ended early");
         match ends.into_iter().all(|end| matches!(end, Ok(Ok(())))) {
             true => Ok(begin.elapsed()),

@@ -12,7 +12,9 @@ pub(crate) enum Error {
     System { what: &'static str, source: io::Error },
 
     /// A peer is not installed.
-    #[error("cannot run {program}: install it with --install, or leave the peer out with --without")]
+    #[error(
+        "cannot run {program}: install it with --install, or leave the peer out with --without"
+    )]
     Missing { program: String },
 
     /// A command of the installation failed.

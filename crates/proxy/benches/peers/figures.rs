@@ -41,11 +41,7 @@ const fn bulk(is_upload: bool, streams: usize, name: &'static str) -> Line {
 }
 
 const fn rate(is_upload: bool, streams: usize, name: &'static str) -> Line {
-    Line {
-        of: |sample| sample.wall,
-        aims: &[],
-        ..bulk(is_upload, streams, name)
-    }
+    Line { of: |sample| sample.wall, aims: &[], ..bulk(is_upload, streams, name) }
 }
 
 const LINES: [Line; 20] = [
@@ -173,7 +169,8 @@ impl Figures {
             }
             let (aims, verdict) = self.judge(line, peers, own);
             // Writing to a string does not fail.
-            let _ = write!(text, "\n| {} | {} | {aims} | {verdict} |", line.name, cells.join(" | "));
+            let _ =
+                write!(text, "\n| {} | {} | {aims} | {verdict} |", line.name, cells.join(" | "));
         }
         text
     }
@@ -196,7 +193,10 @@ impl Figures {
             let (text, most) = match aim {
                 Aim::OfBest(share) => {
                     let values = others.filter_map(|peer| self.median(line, *peer));
-                    (format!("{share} of the best"), values.min_by(f64::total_cmp).map(|best| best * share))
+                    (
+                        format!("{share} of the best"),
+                        values.min_by(f64::total_cmp).map(|best| best * share),
+                    )
                 }
                 Aim::Of(peer, share) => {
                     (format!("{share} of {peer}"), self.median(line, *peer).map(|it| it * share))

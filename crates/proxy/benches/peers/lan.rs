@@ -26,8 +26,11 @@ pub(crate) struct Lan {
 impl Lan {
     /// Lays the cables.
     pub(crate) fn build() -> Result<Self, Error> {
-        let lan =
-            Self { client: Namespace::new()?, proxy: Namespace::new()?, backend: Namespace::new()? };
+        let lan = Self {
+            client: Namespace::new()?,
+            proxy: Namespace::new()?,
+            backend: Namespace::new()?,
+        };
         lan.proxy.run(|| {
             create_veth("client", "proxy", &lan.client)?;
             create_veth("backend", "proxy", &lan.backend)?;
@@ -62,8 +65,11 @@ fn plug(interface: &str, address: [u8; 4]) -> Result<(), Error> {
 /// namespace may use it; without losses it does what Linux does by default (cubic), and unlike BBR it
 /// does not pace.
 fn set_up_tcp() -> Result<(), Error> {
-    let settings =
-        [("tcp_congestion_control", "reno"), ("ip_local_port_range", "1025 65535"), ("tcp_tw_reuse", "1")];
+    let settings = [
+        ("tcp_congestion_control", "reno"),
+        ("ip_local_port_range", "1025 65535"),
+        ("tcp_tw_reuse", "1"),
+    ];
     for (name, value) in settings {
         fs::write(format!("/proc/sys/net/ipv4/{name}"), value)
             .map_err(Error::system("a setting of TCP"))?;

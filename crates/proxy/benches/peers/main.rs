@@ -79,8 +79,7 @@ fn main() -> ExitCode {
 
 /// Is the proxy that is measured.
 fn serve() -> Result<(), Error> {
-    let threads = std::env::var("THREADS").map_or(2, |it| it.parse().unwrap_or(2));
-    let settings = proxy::Settings { listen: vec![PROXY], threads, ..proxy::Settings::default() };
+    let settings = proxy::Settings { listen: vec![PROXY], ..proxy::Settings::default() };
     let refused = |error: &dyn std::error::Error| Error::NotServing {
         proxy: Peer::Cplb.name(),
         why: error.to_string(),
@@ -95,12 +94,20 @@ fn serve() -> Result<(), Error> {
 
 fn run(options: &Options) -> Result<(), Error> {
     let scale = match options.quick {
-        true => {
-            Scale { idle: 1_000, connections: 2_000, exchanges: 20_000, bytes: 256 << 20, storm: 1_000 }
-        }
-        false => {
-            Scale { idle: 9_000, connections: 10_000, exchanges: 100_000, bytes: 1 << 30, storm: 5_000 }
-        }
+        true => Scale {
+            idle: 1_000,
+            connections: 2_000,
+            exchanges: 20_000,
+            bytes: 256 << 20,
+            storm: 1_000,
+        },
+        false => Scale {
+            idle: 9_000,
+            connections: 10_000,
+            exchanges: 100_000,
+            bytes: 1 << 30,
+            storm: 5_000,
+        },
     };
     let is_wanted = |peer: &Peer| {
         (options.peer.is_empty() || options.peer.contains(peer)) && !options.without.contains(peer)

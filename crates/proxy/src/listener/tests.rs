@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use rustix::net::sockopt;
 
@@ -14,7 +14,8 @@ fn listen(address: &str) -> Result<Listener, BindError> {
 fn accepted_sockets_inherit_what_a_connection_needs() {
     let listener = listen("127.0.0.1:0").unwrap();
     let _client = TcpStream::connect(listener.arrivals.address).unwrap();
-    let accepted = listener.accept().unwrap();
+    let (accepted, source) = listener.accept().unwrap();
+    assert_eq!(source, Ipv4Addr::LOCALHOST);
     assert!(sockopt::tcp_nodelay(&accepted).unwrap());
     assert!(sockopt::socket_keepalive(&accepted).unwrap());
     assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap().as_secs(), 15);

@@ -1,0 +1,48 @@
+use std::net::IpAddr;
+
+use super::{Sources, Unwelcome};
+use crate::settings::Settings;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn without_rules_everyone_is_let_in_and_nobody_is_counted() {
+    let sources = Sources::new(&Settings::default());
+    assert_eq!(sources.admit(address("192.0.2.1")), Ok(None));
+    assert!(sources.open.lock().unwrap().is_empty());
+}
+
+#[test]
+fn only_allowed_networks_are_let_in() {
+    let allowed_sources = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    let sources = Sources::new(&Settings { allowed_sources, ..Settings::default() });
+    for (source, expected) in [
+        ("10.1.2.3", Ok(None)),
+        ("::ffff:10.1.2.3", Ok(None)),
+        ("2001:db8::1", Ok(None)),
+        ("11.1.2.3", Err(Unwelcome::Foreign)),
+        ("::1", Err(Unwelcome::Foreign)),
+    ] {
+        assert_eq!(sources.admit(address(source)), expected, "{source}");
+    }
+}
+
+#[test]
+fn each_host_has_its_own_share_and_gets_it_back() {
+    let settings = Settings { max_connections_per_source: Some(2), ..Settings::default() };
+    let sources = Sources::new(&settings);
+    let (one, mapped, other) =
+        (address("192.0.2.1"), address("::ffff:192.0.2.1"), address("192.0.2.2"));
+    assert_eq!(sources.admit(one), Ok(Some(one)));
+    assert_eq!(sources.admit(mapped), Ok(Some(one)));
+    assert_eq!(sources.admit(one), Err(Unwelcome::TooMany));
+    assert_eq!(sources.admit(other), Ok(Some(other)));
+    sources.gone(Some(one));
+    assert_eq!(sources.admit(one), Ok(Some(one)));
+    for admitted in [one, one, other] {
+        sources.gone(Some(admitted));
+    }
+    assert!(sources.open.lock().unwrap().is_empty(), "nothing is kept of who has gone");
+}
