@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::document::{Document, Host};
 use crate::report::{Place, Report};
-use crate::settings::{ControlPlaneLoadBalancing, Interface, Settings, VrrpInstance};
+use crate::settings::{ControlPlaneLoadBalancing, Interface, LbKind, Settings, VrrpInstance};
 use crate::{cplb, nllb, ports, vrrp_instance};
 
 /// The settings as read so far, some fields perhaps refused and at their defaults, with places.
@@ -27,6 +27,7 @@ pub(crate) fn check(draft: &Draft<'_>, report: &mut Report) {
         check_router_ids(cplb, places, report);
         check_virtual_ips(draft, cplb, places, report);
         check_virtual_servers(cplb, places, report);
+        check_bind_address(draft, cplb, places, report);
         if cplb.enabled {
             check_external_address(draft, cplb, report);
             check_control_plane_roles(cplb, &draft.document.hosts, report);
@@ -140,6 +141,29 @@ fn check_virtual_servers(
             );
         }
         seen.push(address);
+    }
+}
+
+/// By DR and TUN a real server gets packets to the virtual IP itself; NAT gives them its own address.
+fn check_bind_address(
+    draft: &Draft<'_>,
+    cplb: &ControlPlaneLoadBalancing,
+    places: &cplb::Places,
+    report: &mut Report,
+) {
+    if !draft.settings.api.only_bind_to_address || cplb.disable_load_balancer {
+        return;
+    }
+    for (server, place) in cplb.virtual_servers.iter().zip(&places.virtual_servers) {
+        if server.lb_kind == LbKind::Nat {
+            continue;
+        }
+        let kind = server.lb_kind.name();
+        report.error(
+            place,
+            format!("lbKind {kind} on {} beside api.onlyBindToAddress", server.ip_address),
+            "the apiserver has to take connections to the virtual IP itself: remove onlyBindToAddress, or use lbKind: NAT",
+        );
     }
 }
 

@@ -62,7 +62,7 @@ impl Listeners {
                 loop {
                     match listener.accept().await {
                         Ok((stream, _)) => {
-                            drop(tokio::spawn(converse(stream, Arc::clone(&daemon))))
+                            drop(tokio::spawn(converse(stream, Arc::clone(&daemon))));
                         }
                         Err(_) => tokio::time::sleep(ACCEPT_BACK_OFF).await,
                     }

@@ -82,7 +82,10 @@ impl Prepared {
         };
         let backends = backends::spawn(self.checked);
         let forwarder = match (self.proxying, directing) {
-            (Some(proxying), _) => Forwarder::Proxy(proxying.start(backends.reporter())?),
+            (Some(proxying), _) => {
+                let usable = backends.snapshots().borrow().usable.clone();
+                Forwarder::Proxy(proxying.start(backends.reporter(), &usable)?)
+            }
             (None, Some(directing)) => Forwarder::Ipvs(directing),
             (None, None) => unreachable!("a plan has one forwarder"),
         };
@@ -189,7 +192,8 @@ impl Balancer {
         let Change { plan, backends, proxying: change } = change;
         match (&mut self.forwarder, &plan.forwarder, change) {
             (Forwarder::Proxy(proxying), _, Some(change)) => {
-                proxying.apply(change, self.usable.iter().copied().collect())?;
+                let usable: Vec<_> = self.usable.iter().copied().collect();
+                proxying.apply(change, &usable)?;
             }
             (Forwarder::Ipvs(directing), ForwarderPlan::Ipvs(plan), _) => {
                 directing.apply(plan.clone())?;

@@ -127,7 +127,8 @@ impl Error {
                 ::lab::Error::Scenario(_)
                 | ::lab::Error::NoSuchScenario { .. }
                 | ::lab::Error::NoSuchDocument { .. },
-            ) => EX_DATAERR,
+            )
+            | Self::Keepalived(keepalived::Error::TemplateFile { .. }) => EX_DATAERR,
             error if error.is_permission() => EX_NOPERM,
             Self::Invalid { .. }
             | Self::Unsupported(_)
@@ -141,7 +142,17 @@ impl Error {
                 | ::lab::Error::NoVirtualAddress
                 | ::lab::Error::InterfaceByMac
                 | ::lab::Error::SubnetTooSmall { .. },
-            ) => EX_CONFIG,
+            )
+            | Self::Keepalived(
+                keepalived::Error::Program { .. }
+                | keepalived::Error::NotKeepalived { .. }
+                | keepalived::Error::Setting { .. }
+                | keepalived::Error::Template { .. }
+                | keepalived::Error::Refused { .. },
+            )
+            | Self::Ipvs(ipvs::Error::Twice { .. } | ipvs::Error::NotForwarding { .. }) => {
+                EX_CONFIG
+            }
             Self::Kernel(
                 kernel::Error::NoSuchLink { .. } | kernel::Error::NoDefaultRoute { .. },
             ) => EX_CONFIG,
@@ -151,7 +162,24 @@ impl Error {
             | Self::Admin { .. }
             | Self::Nllb(nllb::Error::Listen { .. })
             | Self::Redirect(kernel::redirect::Error::OtherInstance { .. })
-            | Self::Vip(vip::Error::Stranger { .. }) => EX_UNAVAILABLE,
+            | Self::Vip(vip::Error::Stranger { .. })
+            | Self::Keepalived(
+                keepalived::Error::NotInstalled
+                | keepalived::Error::TooOld { .. }
+                | keepalived::Error::NoIpvs,
+            )
+            | Self::Ipvs(
+                ipvs::Error::Ipvs(
+                    kernel::ipvs::Error::NoIpvs
+                    | kernel::ipvs::Error::NoScheduler { .. }
+                    | kernel::ipvs::Error::NoIpv6
+                    | kernel::ipvs::Error::NoTunnel { .. },
+                )
+                | ipvs::Error::Link(
+                    kernel::dummy::Error::NotADummy { .. }
+                    | kernel::dummy::Error::NoDummyLinks { .. },
+                ),
+            ) => EX_UNAVAILABLE,
             _ => EX_OSERR,
         })
     }
@@ -170,9 +198,22 @@ impl Error {
                 vip::Error::Kernel { source: kernel::Error::NotPermitted { .. }, .. }
                 | vip::Error::Monitor(kernel::Error::NotPermitted { .. }),
             )
-            | Self::Bind(proxy::BindError::Permission { .. }) => true,
+            | Self::Bind(proxy::BindError::Permission { .. })
+            | Self::Keepalived(keepalived::Error::Kernel(kernel::Error::NotPermitted { .. }))
+            | Self::Ipvs(
+                ipvs::Error::Kernel(kernel::Error::NotPermitted { .. })
+                | ipvs::Error::Ipvs(
+                    kernel::ipvs::Error::NotPermitted
+                    | kernel::ipvs::Error::Kernel(kernel::Error::NotPermitted { .. }),
+                )
+                | ipvs::Error::Link(kernel::dummy::Error::Kernel(kernel::Error::NotPermitted {
+                    ..
+                })),
+            ) => true,
             Self::RunDir { source, .. }
             | Self::NotRunning { source, .. }
+            | Self::Keepalived(keepalived::Error::File { source, .. })
+            | Self::Ipvs(ipvs::Error::State { source, .. })
             | Self::Nllb(nllb::Error::Write { source, .. } | nllb::Error::Remove { source, .. }) => {
                 denied(source)
             }

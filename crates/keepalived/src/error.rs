@@ -96,6 +96,9 @@ pub enum Error {
     /// The kernel refused something.
     #[error("{0}")]
     Kernel(#[from] kernel::Error),
+    /// The watchdog cannot be started, or does not hear us.
+    #[error("keepalived's watchdog: {0}; until it runs, a frozen cplb keeps the virtual IP")]
+    Watchdog(#[source] io::Error),
     /// The supervising thread cannot be started, or has ended.
     #[error("keepalived's supervisor: {0}")]
     Thread(#[source] io::Error),

@@ -98,6 +98,24 @@ impl Files {
         write(&self.readiness(), &format!("{}\n", readiness.value()), 0o600)
     }
 
+    /// Turns "ready" into "not ready"; whether it said so. For the watchdog, whose new file has
+    /// another name than the daemon's.
+    pub(crate) fn overrule_readiness(&self) -> Result<bool, Error> {
+        let path = self.readiness();
+        let ready = Readiness::Ready.value().to_string();
+        // Without the file nobody holds anything.
+        if fs::read_to_string(&path).map_or(true, |word| word.trim() != ready) {
+            return Ok(false);
+        }
+        let word = format!("{}\n", Readiness::NotReady.value());
+        replace(&path, &self.beside_readiness(), &word, 0o600)?;
+        Ok(true)
+    }
+
+    fn beside_readiness(&self) -> PathBuf {
+        self.run_dir.join("keepalived-readiness.watchdog")
+    }
+
     pub(crate) fn write_given(&self, given: &[Given]) -> Result<(), Error> {
         let path = self.given();
         let text =
@@ -124,8 +142,14 @@ impl Files {
     /// Everything, with the addresses given last.
     pub(crate) fn remove_all(&self) -> Result<(), Error> {
         self.remove_pids()?;
-        let files =
-            [self.fifo(), self.readiness(), self.consumed(), self.virtual_servers(), self.main()];
+        let files = [
+            self.fifo(),
+            self.readiness(),
+            self.beside_readiness(),
+            self.consumed(),
+            self.virtual_servers(),
+            self.main(),
+        ];
         files.iter().try_for_each(|path| remove(path))?;
         remove(&self.given())
     }
@@ -160,16 +184,19 @@ impl Given {
     }
 }
 
-/// Written beside and renamed: a reader finds the old text or the new one.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let beside = PathBuf::from(beside);
+    replace(path, Path::new(&beside), text, mode)
+}
+
+/// Written beside and renamed: a reader finds the old text or the new one.
+fn replace(path: &Path, beside: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let put = || -> io::Result<()> {
-        remove_file(&beside)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        remove_file(beside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
         file.write_all(text.as_bytes())?;
-        fs::rename(&beside, path)
+        fs::rename(beside, path)
     };
     put().map_err(Error::file(path))
 }

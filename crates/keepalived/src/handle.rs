@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -18,6 +18,10 @@ pub struct Keepalived {
     status: Arc<ArcSwap<Status>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Tells the watchdog that all is well. It outlives the handle.
+#[derive(Clone, Debug)]
+pub struct Heart(UnboundedSender<Input>);
 
 /// What [`Keepalived::apply`] changed: names of VRRP instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +63,7 @@ impl Keepalived {
     /// Changes what runs: checks, writes, and has keepalived read it again. An error changes
     /// nothing. Takes as long as [`check()`].
     pub fn apply(&mut self, settings: &Settings) -> Result<Applied, Error> {
-        let checked = check(settings)?;
+        let checked = self.check(settings)?;
         let (reply, outcome) = mpsc::channel();
         self.give(Input::Apply(Box::new(checked), reply));
         outcome.recv().map_err(|_| Error::ended())?
@@ -91,9 +95,42 @@ impl Keepalived {
         Arc::clone(&self.status)
     }
 
+    /// To be beaten each [`Heart::EACH`] by whatever has to turn for this node to serve. Missed for
+    /// 1.5 s, keepalived yields to a node that is ready.
+    pub fn heart(&self) -> Heart {
+        Heart(self.inputs.clone())
+    }
+
+    /// Who applies cannot beat meanwhile.
+    fn check(&self, settings: &Settings) -> Result<Checked, Error> {
+        let heart = self.heart();
+        std::thread::scope(|scope| {
+            let check = scope.spawn(|| check(settings));
+            let mut beat_at = Instant::now();
+            while !check.is_finished() {
+                if beat_at <= Instant::now() {
+                    heart.beat();
+                    beat_at += Heart::EACH;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            check.join().map_err(|_| Error::ended())?
+        })
+    }
+
     fn give(&self, input: Input) {
         // A thread that has ended needs no commands.
         let _ = self.inputs.send(input);
+    }
+}
+
+impl Heart {
+    /// Three fit into the watchdog's patience.
+    pub const EACH: Duration = Duration::from_millis(500);
+
+    /// False when there is nobody left to hear it.
+    pub fn beat(&self) -> bool {
+        self.0.send(Input::Beat).is_ok()
     }
 }
 

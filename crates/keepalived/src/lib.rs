@@ -14,8 +14,8 @@
 //! the node is ready, and reads from its FIFO what it decided. It ends with the thread that
 //! supervises it, also when this process is killed: it takes the addresses along in good order.
 //!
-//! Frozen (SIGSTOP), this process cannot say that it is not ready: keepalived goes on as it was
-//! told last. The built-in engine has no such gap.
+//! Frozen (SIGSTOP), this process cannot say that it is not ready: the watchdog does, a process
+//! beside keepalived that hears a heartbeat ([`watch`]).
 
 mod back_off;
 mod check;
@@ -36,12 +36,14 @@ mod status;
 mod supervisor;
 mod template;
 mod variables;
+mod watchdog;
 
 pub use check::{Checked, check};
 pub use configuration::{VIRTUAL_SERVERS_TEMPLATE, VRRP_TEMPLATE};
 pub use error::Error;
 pub use event::Event;
-pub use handle::{Applied, Keepalived};
+pub use handle::{Applied, Heart, Keepalived};
 pub use leftovers::remove_leftovers;
 pub use settings::{Instance, Settings, VirtualServer};
 pub use status::{InstanceStatus, PastTransition, Status, Transition};
+pub use watchdog::watch;

@@ -108,10 +108,10 @@ impl Process {
     }
 
     /// Whether it or one of its children is stopped (SIGSTOP): it holds its addresses and says
-    /// nothing, so that another node takes them too.
-    pub(crate) fn is_stopped(&self) -> bool {
-        let group = Pid::from_raw(self.pid.cast_signed());
-        group.is_some_and(|group| members(group).contains(&'T'))
+    /// nothing, so that another node takes them too. The watchdog holds nothing.
+    pub(crate) fn is_stopped(&self, watchdog: Option<u32>) -> bool {
+        let Some(group) = Pid::from_raw(self.pid.cast_signed()) else { return false };
+        members(group).iter().any(|(pid, state)| *state == 'T' && Some(*pid) != watchdog)
     }
 
     /// Ends it at once, should it be in no state to do so.
@@ -134,20 +134,20 @@ impl Drop for Process {
     }
 }
 
-/// The states of the processes in a group (proc_pid_stat(5)), without those that have ended and
+/// The processes of a group with their states (proc_pid_stat(5)), without those that have ended and
 /// were not yet waited for.
-fn members(group: Pid) -> Vec<char> {
+fn members(group: Pid) -> Vec<(u32, char)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let state = |entry: fs::DirEntry| {
         let name = entry.file_name();
-        name.to_str()?.parse::<u32>().ok()?;
+        let pid: u32 = name.to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         let (_, fields) = stat.rsplit_once(") ")?;
         let mut fields = fields.split(' ');
         let state = fields.next()?.chars().next()?;
         let its_group: i32 = fields.nth(1)?.parse().ok()?;
         let lives = !matches!(state, 'Z' | 'X');
-        (its_group == group.as_raw_nonzero().get() && lives).then_some(state)
+        (its_group == group.as_raw_nonzero().get() && lives).then_some((pid, state))
     };
     entries.flatten().filter_map(state).collect()
 }

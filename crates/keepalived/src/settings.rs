@@ -10,6 +10,9 @@ use vrrp::Version;
 pub struct Settings {
     /// keepalived's program; looked for on PATH where absent.
     pub program: Option<PathBuf>,
+    /// Runs [`crate::watch`] with its standard input when called with `keepalived-watchdog` and the
+    /// run directory. Without, a frozen process keeps the addresses.
+    pub watchdog: Option<PathBuf>,
     /// Holds keepalived's configuration and everything else that it shares with us.
     pub run_dir: PathBuf,
     /// The virtual routers.

@@ -15,11 +15,14 @@ use crate::log_line::{LogLine, Reason};
 use crate::notice::{self, Notice};
 use crate::process::Process;
 use crate::relay::Relay;
+use crate::watchdog::Watchdog;
 use crate::{Applied, Checked, Error, Event, InstanceStatus, Status};
 
 /// What the supervisor acts upon.
 #[derive(Debug)]
 pub(crate) enum Input {
+    /// Nothing hangs.
+    Beat,
     Ready(bool),
     RealServers(Vec<SocketAddr>),
     Apply(Box<Checked>, mpsc::Sender<Result<Applied, Error>>),
@@ -41,6 +44,9 @@ pub(crate) struct Supervisor {
     published: Arc<ArcSwap<Status>>,
     status: Status,
     process: Option<Process>,
+    watchdog: Option<Watchdog>,
+    /// The watchdog has said "not ready", since we were silent.
+    overruled: bool,
     back_off: BackOff,
     again_at: Option<Instant>,
     look_at: Instant,
@@ -72,6 +78,9 @@ impl Supervisor {
         let files = Files::new(&checked.settings.run_dir);
         let instances = checked.configuration.outlines.iter().map(InstanceStatus::new).collect();
         let version = checked.program.version_text();
+        let run_dir = &checked.settings.run_dir;
+        let watchdog =
+            checked.settings.watchdog.as_deref().map(|program| Watchdog::new(program, run_dir));
         Self {
             checked,
             files,
@@ -81,6 +90,8 @@ impl Supervisor {
             published,
             status: Status { instances, version, ..Status::default() },
             process: None,
+            watchdog,
+            overruled: false,
             back_off: BackOff::default(),
             again_at: None,
             look_at: Instant::now(),
@@ -145,6 +156,7 @@ impl Supervisor {
 
     fn handle(&mut self, input: Input) {
         match input {
+            Input::Beat => self.beat(),
             Input::Ready(ready) => {
                 self.ready = ready;
                 self.tell_readiness();
@@ -185,9 +197,12 @@ impl Supervisor {
         }
     }
 
-    /// Ends a keepalived that was stopped (SIGSTOP) and not soon continued.
+    /// Sees to the watchdog, and ends a keepalived that was stopped (SIGSTOP) and not soon continued.
     fn look(&mut self, now: Instant) {
-        let Some(process) = self.process.as_ref().filter(|process| process.is_stopped()) else {
+        self.look_at_watchdog();
+        let watchdog = self.watchdog.as_ref().and_then(Watchdog::pid);
+        let stopped = |process: &&Process| process.is_stopped(watchdog);
+        let Some(process) = self.process.as_ref().filter(stopped) else {
             self.stopped_since = None;
             return;
         };
@@ -195,6 +210,35 @@ impl Supervisor {
         if now - since >= LONGEST_STOP {
             tracing::warn!(target: "keepalived", "stopped for {:.1?}: it is ended and started again", now - since);
             process.kill();
+        }
+    }
+
+    /// Starts it again if it ended, and asks whether it spoke in our place.
+    fn look_at_watchdog(&mut self) {
+        let (Some(watchdog), Some(process)) = (&mut self.watchdog, &self.process) else { return };
+        let outcome = watchdog.tend(process.pid);
+        if watchdog.has_overruled() && !self.overruled {
+            self.overruled = true;
+            tracing::error!(
+                target: "keepalived",
+                "cplb was silent for 1.5 s, frozen or with hanging threads: its watchdog told keepalived that this node is not ready"
+            );
+        }
+        if let Err(error) = outcome {
+            self.trouble(error);
+        }
+    }
+
+    /// Passes it on, and takes its own word back up.
+    fn beat(&mut self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.beat();
+        }
+        self.look_at_watchdog();
+        if self.overruled {
+            self.overruled = false;
+            tracing::info!(target: "keepalived", "cplb goes on, and says itself whether it is ready");
+            self.tell_readiness();
         }
     }
 
@@ -212,6 +256,8 @@ impl Supervisor {
         (self.tell)(Event::Started { process: process.pid });
         self.status.process = Some(process.pid);
         self.process = Some(process);
+        self.overruled = false;
+        self.look_at_watchdog();
         Ok(())
     }
 
@@ -220,6 +266,7 @@ impl Supervisor {
         let Some(mut process) = self.process.take() else { return };
         let ran = process.started.elapsed();
         process.end_children().await;
+        self.stop_watchdog();
         drop(process);
         self.drain();
         self.initialize(&format!("keepalived ended: {how}"));
@@ -369,8 +416,8 @@ impl Supervisor {
     fn readiness(&self) -> Readiness {
         match (self.leaving, self.ready) {
             (Some(_), _) => Readiness::Leaving,
-            (None, true) => Readiness::Ready,
-            (None, false) => Readiness::NotReady,
+            (None, true) if !self.overruled => Readiness::Ready,
+            (None, _) => Readiness::NotReady,
         }
     }
 
@@ -379,7 +426,7 @@ impl Supervisor {
         let steps = self.readiness().value();
         let outlines = &self.checked.configuration.outlines;
         for instance in &mut self.status.instances {
-            instance.ready = self.ready;
+            instance.ready = self.ready && !self.overruled;
             instance.leaving = self.leaving.is_some();
             let weight =
                 outlines.iter().find(|it| it.name == instance.name).map_or(0, |it| it.weight);
@@ -405,10 +452,17 @@ impl Supervisor {
         if let Some(mut process) = self.process.take() {
             process.end().await;
         }
+        self.stop_watchdog();
         self.drain();
         self.initialize("stopped");
         self.take_off();
         self.clean_up()
+    }
+
+    fn stop_watchdog(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.stop();
+        }
     }
 
     fn clean_up(&mut self) -> Result<(), Error> {

@@ -240,6 +240,10 @@ impl Connection {
             client_room_watched: false,
             settled: false,
         };
+        // Otherwise the deadline does it, unless the connection is over by then.
+        if !winner.is_timed {
+            flow.settle(context);
+        }
         flow.backend.open.fetch_add(1, Relaxed);
         flow.backend.served.fetch_add(1, Relaxed);
         let sent = winner.delivered + winner.undelivered.len();

@@ -63,6 +63,8 @@ pub(crate) struct Winner {
     pub(crate) client_flags: EventFlags,
     /// The client has ended, and the winner has been told so if it has got everything.
     pub(crate) client_ended: bool,
+    /// A deadline of the race is still to come.
+    pub(crate) is_timed: bool,
 }
 
 /// Why a further backend is tried.
@@ -200,6 +202,7 @@ impl Race {
             undelivered,
             client_flags,
             client_ended: self.question.has_ended(),
+            is_timed: self.armed.is_some(),
         })
     }
 

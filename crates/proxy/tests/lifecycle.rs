@@ -134,7 +134,7 @@ fn a_drain_waits_and_then_resets() {
 fn nobody_in_the_queue_is_lost_by_the_stop() {
     let handle = proxy(&[echo()]);
     let address = handle.listening()[0];
-    let clients: Vec<_> = (0..40).map(|_| connect_to(address)).collect();
+    let clients: Vec<_> = (0..100).map(|_| connect_to(address)).collect();
     handle.stop_accepting();
     for mut client in clients {
         client.write_all(b"in time").unwrap();
@@ -172,7 +172,7 @@ fn the_last_handle_stops_the_proxy() {
 #[test]
 fn clients_are_spread_over_the_threads() {
     let handle = proxy(&[named(b'a').0]);
-    let _clients: Vec<_> = (0..100).map(|_| served(handle.listening()[0])).collect();
+    let _clients: Vec<_> = (0..40).map(|_| served(handle.listening()[0])).collect();
     let open: Vec<_> = handle.stats().threads.iter().map(|thread| thread.open).collect();
     assert_eq!(open.iter().sum::<usize>(), 40);
     assert!(open.iter().all(|open| (8..=12).contains(open)), "{open:?}");

@@ -39,7 +39,7 @@ enum Kind {
     Slices(Listed<EndpointSlice>),
     Endpoints(Listed<Endpoints>),
     /// Kubelets may read the object itself, and neither list nor watch (`system:node`).
-    Object(Api<Endpoints>, Endpoints),
+    Object(Box<(Api<Endpoints>, Endpoints)>),
 }
 
 /// The objects that make up the list, by name, as of a version.
@@ -79,7 +79,7 @@ impl Reading {
             Err(failure) => return Err(failure),
         }
         match get(&endpoints).await {
-            Ok(object) => Ok(Self { via, kind: Kind::Object(endpoints, object) }),
+            Ok(object) => Ok(Self { via, kind: Kind::Object(Box::new((endpoints, object))) }),
             // What is to be granted is the best of the three.
             Err(failure) if withheld(&failure) => Err(refusal),
             Err(failure) => Err(failure),
@@ -101,7 +101,8 @@ impl Reading {
                 };
                 listed.follow(length, &teller(Resource::Endpoints), of).await
             }
-            Kind::Object(api, object) => {
+            Kind::Object(object) => {
+                let (api, object) = *object;
                 follow_object(&api, object, length, &teller(Resource::Endpoints)).await
             }
         };

@@ -114,6 +114,27 @@ fn virtual_servers_are_on_virtual_ips() {
     );
 }
 
+/// By DR and TUN packets to the virtual IP itself reach the apiserver; NAT gives them its own address.
+#[test]
+fn virtual_servers_take_an_apiserver_on_all_addresses() {
+    let document = |more: &str| {
+        format!(
+            "{}        virtualServers: [{{ipAddress: 10.0.0.1{more}}}]\n  api: {{address: 10.0.0.11, onlyBindToAddress: \
+             true}}\n",
+            instances(&["{authPass: a, virtualIPs: [10.0.0.1/24]}"])
+        )
+    };
+    check(
+        &document(""),
+        &["k0s.yaml:7:38: error: lbKind DR on 10.0.0.1 beside api.onlyBindToAddress"],
+    );
+    check(
+        &document(", lbKind: TUN"),
+        &["k0s.yaml:7:38: error: lbKind TUN on 10.0.0.1 beside api.onlyBindToAddress"],
+    );
+    accept(&document(", lbKind: NAT"));
+}
+
 const ENABLED: &str = "spec:
   network:
     controlPlaneLoadBalancing:

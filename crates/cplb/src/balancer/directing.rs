@@ -25,11 +25,11 @@ pub(crate) struct Parts {
 impl Directing {
     /// Looks whether this kernel has IPVS first; then makes what every node carries.
     pub(crate) fn start(plan: IpvsPlan) -> Result<Self, Error> {
+        let director = Arc::new(ipvs::Handle::start(plan.settings.clone())?);
         let redirect = match plan.redirects.as_slice() {
             [] => None,
             rules => Some(Redirect::install_by(plan.redirect_by, redirect::TABLE, rules)?),
         };
-        let director = Arc::new(ipvs::Handle::start(plan.settings.clone())?);
         let settings = Mutex::new(plan.settings.clone());
         let parts = Arc::new(Parts { director: Arc::clone(&director), settings });
         Ok(Self { plan, director, redirect, parts })

@@ -61,8 +61,12 @@ impl Prepared {
     }
 
     /// Starts it. The rules come last: they must find a listener.
-    pub(crate) fn start(self, reporter: Reporter) -> Result<Proxying, Error> {
-        let proxy = self.proxy.start()?;
+    pub(crate) fn start(
+        self,
+        reporter: Reporter,
+        usable: &[SocketAddr],
+    ) -> Result<Proxying, Error> {
+        let proxy = self.proxy.start_with(usable)?;
         let reporter = Arc::new(ArcSwap::from_pointee(reporter));
         pass_on_evidence(&proxy, Arc::clone(&reporter));
         let mut redirect = self.redirect;
@@ -125,12 +129,11 @@ impl Proxying {
     }
 
     /// Carries a prepared change out. Open connections stay where they are.
-    pub(crate) fn apply(&mut self, change: Change, usable: Vec<SocketAddr>) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, change: Change, usable: &[SocketAddr]) -> Result<(), Error> {
         let Change { plan, proxy } = change;
         let mut parts = Parts::clone(&self.parts.load());
         if let Some(proxy) = proxy {
-            let proxy = proxy.start()?;
-            proxy.set_backends(usable);
+            let proxy = proxy.start_with(usable)?;
             pass_on_evidence(&proxy, Arc::clone(&self.reporter));
             let old = std::mem::replace(&mut parts.proxy, proxy);
             parts.draining.push(old);

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -154,8 +155,11 @@ fn write_virtual_router(
         router.source,
         router.priority
     )?;
-    if router.priority != router.configured_priority {
-        write!(f, " (lowered from {})", router.configured_priority)?;
+    match router.priority.cmp(&router.configured_priority) {
+        Ordering::Less => write!(f, " (lowered from {})", router.configured_priority)?,
+        Ordering::Equal => {}
+        // One more, so that routers that follow nobody give way.
+        Ordering::Greater => write!(f, " (with its IPv4 router)")?,
     }
     if let Some(dialect) = router.checksum {
         write!(f, ", checksum {dialect}")?;

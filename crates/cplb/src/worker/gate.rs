@@ -15,12 +15,10 @@ use tokio::time::sleep;
 use crate::balancer::{hangs, pass_on_evidence};
 use crate::error::Error;
 
-/// How a gate comes to its listeners.
-pub(crate) enum Entrance {
-    /// They are there.
-    Bound(Proxy, proxy::Settings),
-    /// A pod that is about to end still has the ports.
-    Taken(proxy::Settings),
+/// Listeners that are there, or will be: a pod that is about to end may still have the ports.
+pub(crate) struct Entrance {
+    settings: proxy::Settings,
+    proxy: Option<Proxy>,
 }
 
 /// The place of a proxy that may still be waiting for its ports.
@@ -53,8 +51,8 @@ impl Entrance {
         let settings = proxy::Settings { listen, ..proxy::Settings::default() };
         let settings = proxy::Settings { threads: threads.min(settings.threads), ..settings };
         match Proxy::bind(settings.clone()) {
-            Ok(proxy) => Ok(Self::Bound(proxy, settings)),
-            Err(BindError::InUse { .. }) if leaving => Ok(Self::Taken(settings)),
+            Ok(proxy) => Ok(Self { settings, proxy: Some(proxy) }),
+            Err(BindError::InUse { .. }) if leaving => Ok(Self { settings, proxy: None }),
             Err(error) => Err(error.into()),
         }
     }
@@ -65,15 +63,12 @@ impl Gate {
     pub(crate) fn open(entrance: Entrance, backends: &Backends) -> Result<Self, Error> {
         let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
         let snapshots = backends.snapshots();
-        let (proxy, settings) = match entrance {
-            Entrance::Bound(proxy, settings) => {
-                let proxy = proxy.start()?;
-                proxy.set_backends(snapshots.borrow().usable.clone());
-                pass_on_evidence(&proxy, Arc::clone(&reporter));
-                (Some(Arc::new(proxy)), settings)
-            }
-            Entrance::Taken(settings) => (None, settings),
-        };
+        let Entrance { settings, proxy } = entrance;
+        let proxy = proxy.map(Proxy::start).transpose()?.map(Arc::new);
+        if let Some(proxy) = &proxy {
+            proxy.set_backends(snapshots.borrow().usable.clone());
+            pass_on_evidence(proxy, Arc::clone(&reporter));
+        }
         let proxy = Arc::new(ArcSwapOption::new(proxy));
         let feeder = tokio::spawn(feed(
             settings.clone(),

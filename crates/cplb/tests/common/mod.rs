@@ -83,7 +83,12 @@ impl Cluster {
 
     /// Lets the client ask the virtual IP every 10 ms from now on.
     pub(crate) fn ask(&mut self) {
-        let options = self.world.client_options(Duration::from_millis(10));
+        self.ask_every(Duration::from_millis(10));
+    }
+
+    /// The same at another pace.
+    pub(crate) fn ask_every(&mut self, interval: Duration) {
+        let options = self.world.client_options(interval);
         let namespace = &self.world.client().namespace;
         self.client = Some(Client::start(namespace, options, self.origin).unwrap());
         self.eventually("the client is answered and holds a watch", |cluster| {
@@ -121,9 +126,19 @@ impl Cluster {
 
     /// Waits until something holds, 20 s at most; how long that took.
     pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Duration {
+        self.eventually_within(LONG, what, holds)
+    }
+
+    /// The same with another limit.
+    pub(crate) fn eventually_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Duration {
         let begin = self.now();
         while !holds(self) {
-            assert!(self.now() < begin + LONG, "not within {LONG:?}: {what}");
+            assert!(self.now() < begin + limit, "not within {limit:?}: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
         let took = self.now() - begin;

@@ -9,6 +9,7 @@ mod cluster;
 mod datastore;
 mod holder;
 mod kubectl;
+mod launch;
 mod serving;
 mod status;
 mod story;

@@ -25,7 +25,7 @@ pub(crate) const BUILTIN: &str = "spec:
       type: Builtin
 ";
 
-/// No story waits longer than this for anything.
+/// No story waits longer than this for anything, unless it says so.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// Log lines of each process shown when a story fails.
@@ -45,6 +45,8 @@ pub(crate) struct Cluster {
     // Dropped before the world, whose directory and namespaces it uses.
     pub(crate) workers: Vec<Worker>,
     pub(crate) world: World,
+    /// No longer than this is waited for anything.
+    pub(crate) patience: Duration,
     origin: Instant,
     told: Cell<bool>,
 }
@@ -73,7 +75,8 @@ impl Cluster {
             world.add_host(&format!("worker-{number}"), &HostPlan { addresses }).unwrap();
         }
         let workers = (0..2).map(|index| Worker::new(&world, index)).collect();
-        Self { workers, world, origin: Instant::now(), told: Cell::new(false) }
+        let (origin, told) = (Instant::now(), Cell::new(false));
+        Self { workers, world, patience: LONG, origin, told }
     }
 
     /// With every apiserver and every worker running, all in use.
@@ -101,6 +104,14 @@ impl Cluster {
         apiserver.stop().unwrap();
         assert!(apiserver.wait(LONG));
         self.tell(&format!("kube-apiserver-{} stopped", node + 1));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_apiserver(&mut self, node: usize) {
+        let apiserver = &mut self.world.node_mut(node).apiserver;
+        apiserver.kill().unwrap();
+        assert!(apiserver.wait(LONG));
+        self.tell(&format!("kube-apiserver-{} killed", node + 1));
     }
 
     pub(crate) fn start_worker(&mut self, worker: usize) {
@@ -198,11 +209,12 @@ impl Cluster {
         println!("{:9.3} s  {what}", self.now().as_secs_f64());
     }
 
-    /// Waits until something holds, 20 s at most; how long that took.
+    /// Waits until something holds; how long that took.
     pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) -> Duration {
         let begin = self.now();
         while !holds(self) {
-            assert!(self.now() < begin + LONG, "not within {LONG:?}: {what}");
+            let limit = self.patience;
+            assert!(self.now() < begin + limit, "not within {limit:?}: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
         let took = self.now() - begin;

@@ -13,7 +13,7 @@ const HEDGED_WITHIN: Duration = Duration::from_millis(1_300);
 const OUT_WITHIN: Duration = Duration::from_secs(3);
 /// Requests that an apiserver already had when it died or hung: nobody can ask again in the client's
 /// name.
-const IN_FLIGHT: u64 = 5;
+pub(crate) const IN_FLIGHT: u64 = 5;
 
 pub(crate) fn figures(cluster: &Cluster, client: &Client, window: Range<Duration>) -> Figures {
     while !client.has_finished(window.end) {

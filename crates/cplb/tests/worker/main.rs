@@ -3,13 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../kubernetes/binary.rs"]
+mod binary;
 mod cluster;
 mod envoy;
 mod konnectivity;
 mod kubeconfigs;
+#[path = "../kubernetes/launch.rs"]
+mod launch;
 mod learning;
 mod losses;
 mod pods;
 mod readiness;
+mod real;
 mod refusals;
 mod reload;

@@ -2,10 +2,50 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Families};
+use crate::cluster::{CPLB, Cluster, Families, text};
 
 fn is_ready(cluster: &Cluster) -> bool {
     cluster.workers[0].told().iter().any(|it| it == "READY=1")
+}
+
+/// Status and body of `/readyz` on the admin socket.
+fn readyz(cluster: &Cluster) -> String {
+    let socket = cluster.workers[0].path("run/admin.sock").display().to_string();
+    let form = "%{http_code}";
+    let output = cluster.on(
+        0,
+        &["curl", "--silent", "--unix-socket", &socket, "--write-out", form, "http://cplb/readyz"],
+    );
+    let text = text(&output.stdout);
+    let (body, code) = text.split_at(text.len().saturating_sub(3));
+    format!("{code} {body}")
+}
+
+/// What `cplb status` shows of it.
+fn status(cluster: &Cluster) -> String {
+    let run_dir = cluster.workers[0].path("run").display().to_string();
+    text(&cluster.on(0, &[CPLB, "status", "--run-dir", &run_dir]).stdout)
+}
+
+#[test]
+fn the_status_shows_both_services_and_the_kubeconfig() {
+    let cluster = Cluster::start(Families::Ipv4);
+    cluster.eventually("it is ready", |cluster| readyz(cluster) == "200 ok");
+    let status = status(&cluster);
+    println!("{status}");
+    let kubeconfig = cluster.workers[0].path("run/kubeconfig.yaml").display().to_string();
+    for line in [
+        "Apiservers at 127.0.0.1:7443, [::1]:7443\n".to_owned(),
+        "  konnectivity at 127.0.0.1:7132, [::1]:7132\n".to_owned(),
+        format!("  for the kubelet: {kubeconfig}\n"),
+        "Load balancer on 127.0.0.1:7443, [::1]:7443: ".to_owned(),
+        "  10.0.0.13:6443           healthy ".to_owned(),
+        "  list from the cluster's EndpointSlices through 10.0.0.1".to_owned(),
+        "Konnectivity on 127.0.0.1:7132, [::1]:7132: ".to_owned(),
+        "  10.0.0.13:8132           ".to_owned(),
+    ] {
+        assert!(status.contains(&line), "{line}");
+    }
 }
 
 #[test]
@@ -23,8 +63,22 @@ fn systemd_is_told_once_an_apiserver_has_answered_through_the_balancer() {
     std::thread::sleep(Duration::from_secs(1));
     assert!(!is_ready(&cluster));
 
+    assert_eq!(readyz(&cluster), "503 not ready\n");
+
     cluster.world.node_mut(0).apiserver.thaw().unwrap();
     cluster.eventually("systemd is told", is_ready);
+    assert_eq!(readyz(&cluster), "200 ok");
+
+    cluster.stop_apiserver(0);
+    cluster.eventually("it is not ready any more", |cluster| readyz(cluster).starts_with("503"));
+    let status = status(&cluster);
+    assert!(status.contains(": NOT READY, up "), "{status}");
+    assert!(
+        status.contains("! no apiserver answers through the balancer: 127.0.0.1:7443: "),
+        "{status}"
+    );
+    cluster.start_apiserver(0);
+    cluster.eventually("it is ready again", |cluster| readyz(cluster) == "200 ok");
 
     cluster.stop_worker(0);
     let told = cluster.workers[0].told();

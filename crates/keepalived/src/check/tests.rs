@@ -33,6 +33,7 @@ fn settings() -> Settings {
     };
     Settings {
         program: None,
+        watchdog: None,
         run_dir: "/run/no such directory".into(),
         instances: vec![instance],
         virtual_servers: Vec::new(),

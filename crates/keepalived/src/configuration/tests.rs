@@ -45,6 +45,7 @@ fn instance() -> Instance {
 fn settings(instances: Vec<Instance>) -> Settings {
     Settings {
         program: None,
+        watchdog: None,
         run_dir: "/run/cplb".into(),
         instances,
         virtual_servers: Vec::new(),

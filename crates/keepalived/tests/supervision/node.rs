@@ -37,6 +37,7 @@ pub(crate) fn settings(_host: usize) -> Settings {
     };
     Settings {
         program: None,
+        watchdog: None,
         run_dir: "/nowhere".into(),
         instances: vec![instance],
         virtual_servers: Vec::new(),

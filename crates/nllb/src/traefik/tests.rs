@@ -81,3 +81,75 @@ fn versions_that_know_no_checks_get_none() {
         assert!(has_checks(with), "{with}");
     }
 }
+
+/// The fields of Traefik v3.7.8, `*` for a name: of the install configuration (its page
+/// "configuration options", without regard to case) and of the file provider's TCP part
+/// (`pkg/config/dynamic/tcp_config.go`).
+const DOCUMENTED: &[&str] = &[
+    "global.checkNewVersion",
+    "global.sendAnonymousUsage",
+    "log.level",
+    "log.noColor",
+    "entryPoints.*.address",
+    "providers.file.filename",
+    "providers.file.watch",
+    "tcp.routers.*.entryPoints.[]",
+    "tcp.routers.*.rule",
+    "tcp.routers.*.service",
+    "tcp.services.*.loadBalancer.serversTransport",
+    "tcp.services.*.loadBalancer.servers.[].address",
+    "tcp.services.*.loadBalancer.healthCheck.interval",
+    "tcp.services.*.loadBalancer.healthCheck.unhealthyInterval",
+    "tcp.services.*.loadBalancer.healthCheck.timeout",
+    "tcp.serversTransports.*.dialTimeout",
+    "tcp.serversTransports.*.dialKeepAlive",
+    "tcp.serversTransports.*.terminationDelay",
+];
+
+/// The paths of all leaves, names in the place of keys that the writer of the file chooses.
+fn paths(value: &serde_json::Value, path: &str, found: &mut BTreeSet<String>) {
+    const NAMED: [&str; 4] = ["entryPoints", "routers", "services", "serversTransports"];
+    let below =
+        |step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
+    let last = path.rsplit('.').next().unwrap_or_default();
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                paths(value, &below(if NAMED.contains(&last) { "*" } else { name }), found);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            items.iter().for_each(|it| paths(it, &below("[]"), found));
+        }
+        _ => drop(found.insert(path.to_owned())),
+    }
+}
+
+#[test]
+fn traefik_knows_every_field() {
+    let mut found = BTreeSet::new();
+    let servers = ["10.0.0.11:6443".parse().unwrap()].into();
+    for text in [install(&both()), routing(&both(), &servers, "v3.7.8")] {
+        paths(&serde_saphyr::from_str(&text).unwrap(), "", &mut found);
+    }
+    assert_eq!(found, DOCUMENTED.iter().map(ToString::to_string).collect());
+}
+
+#[test]
+fn every_router_leads_to_a_service_and_every_service_to_a_transport() {
+    let servers = ["10.0.0.11:6443".parse().unwrap()].into();
+    let routing: serde_json::Value =
+        serde_saphyr::from_str(&routing(&both(), &servers, "v3.7.8")).unwrap();
+    let install: serde_json::Value = serde_saphyr::from_str(&install(&both())).unwrap();
+    let tcp = &routing["tcp"];
+    let mut points: Vec<&serde_json::Value> = Vec::new();
+    for router in tcp["routers"].as_object().unwrap().values() {
+        let service = &tcp["services"][router["service"].as_str().unwrap()];
+        let transport = service["loadBalancer"]["serversTransport"].as_str().unwrap();
+        assert!(tcp["serversTransports"][transport].is_object());
+        points.extend(router["entryPoints"].as_array().unwrap());
+    }
+    let known = install["entryPoints"].as_object().unwrap();
+    assert_eq!(points.len(), known.len());
+    assert!(points.iter().all(|it| known.contains_key(it.as_str().unwrap())));
+}

@@ -68,3 +68,11 @@ fn colours_are_for_terminals() {
     assert!(coloured.starts_with("controller-1: \x1b[32mready\x1b[0m, up"), "{coloured}");
     assert!(coloured.contains("\x1b[1;31munhealthy \x1b[0m     5.0s"), "{coloured}");
 }
+
+#[test]
+fn a_router_that_follows_another_says_why_its_priority_is_higher() {
+    let mut report = report();
+    report.virtual_routers[0].priority = 201;
+    let text = report.text(false).to_string();
+    assert!(text.contains("priority 201 (with its IPv4 router), checksum"), "{text}");
+}

@@ -1,0 +1,52 @@
+//! A kernel without IPVS.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::{LONG, controller, text, try_on, world};
+use crate::nodes::{addresses, document, plan_of};
+
+/// Both engines say so, and what to do; nothing is changed.
+pub(crate) fn without_ipvs_nothing_is_begun() {
+    assert!(!fs::exists("/sys/module/ip_vs").unwrap(), "IPVS is loaded already");
+    let hidden = Hidden::new();
+    let mut world = world(plan_of(document(true)));
+    for engine in ["builtin", "keepalived"] {
+        let launch = controller(&world, 0, &["--apiserver", "10.0.0.11:6443", "--vrrp", engine]);
+        let daemon = &mut world.node_mut(0).controller;
+        daemon.replace(launch);
+        daemon.start().unwrap();
+        assert!(daemon.wait(LONG), "{engine} does not end");
+        let log = daemon.log_tail(1);
+        println!("{log}");
+        let told = "this kernel has no IPVS: run `modprobe ip_vs`";
+        assert_eq!(log.matches(told).count(), 1, "{log}");
+        let host = world.node(0).host();
+        assert_eq!(addresses(host, "dummyvip0"), Vec::<String>::new());
+        let announces = || fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_announce").unwrap();
+        assert_eq!(host.namespace.run(announces).unwrap(), "0\n");
+        let rules = text(&try_on(host, "iptables-legacy-save -t nat").stdout);
+        assert!(!rules.contains("CPLB"), "{rules}");
+    }
+    drop(hidden);
+}
+
+/// The module is hidden from modprobe until this is dropped.
+struct Hidden(String);
+
+impl Hidden {
+    fn new() -> Self {
+        let shown = Command::new("modinfo").args(["-n", "ip_vs"]).output().unwrap();
+        let file = text(&shown.stdout).trim().to_owned();
+        let bind = ["--bind", "/dev/null", &file];
+        assert!(Command::new("mount").args(bind).status().unwrap().success());
+        Self(file)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|it| it.success()), "the module stays hidden");
+    }
+}
