@@ -1,11 +1,13 @@
 //! The load balancer behind the virtual addresses.
 
 mod directing;
+mod presence;
 mod proxying;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use backends::{Backends, Checked, Failure, Health, Snapshot};
@@ -107,8 +109,20 @@ impl Prepared {
 impl Balancer {
     /// Waits until the backends changed; [`Balancer::follow`] then takes that in.
     pub(crate) async fn changed(&mut self) {
-        if self.snapshots.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        let snapshots = async {
+            if self.snapshots.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let reachable = async {
+            match &mut self.forwarder {
+                Forwarder::Proxy(_) => std::future::pending().await,
+                Forwarder::Ipvs(directing) => directing.changed().await,
+            }
+        };
+        tokio::select! {
+            () = snapshots => {}
+            () = reachable => {}
         }
     }
 
@@ -116,7 +130,7 @@ impl Balancer {
     /// those to one that merely closed its door may go on, its process ends them itself.
     pub(crate) fn follow(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
+        let mut usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
         match &self.forwarder {
             Forwarder::Proxy(proxying) => {
                 proxying.set_usable(&snapshot.usable);
@@ -125,7 +139,11 @@ impl Balancer {
                     .filter(|it| self.usable.contains(it) && !usable.contains(it))
                     .for_each(|it| proxying.eject(it));
             }
-            Forwarder::Ipvs(directing) => directing.set_usable(&snapshot.usable),
+            Forwarder::Ipvs(directing) => {
+                let reachable = directing.reachable(&snapshot.usable);
+                directing.set_usable(&reachable);
+                usable = reachable.into_iter().collect();
+            }
         }
         self.usable = usable;
     }
@@ -213,6 +231,14 @@ impl Balancer {
         self.plan = plan;
         self.follow();
         Ok(())
+    }
+
+    /// Lets the other nodes know that this one leaves; for how long they may send connections still.
+    pub(crate) fn leave(&self) -> Duration {
+        match &self.forwarder {
+            Forwarder::Proxy(_) => Duration::ZERO,
+            Forwarder::Ipvs(directing) => directing.leave(),
+        }
     }
 
     /// Ends it: no new connections, those open may finish until the deadline.

@@ -7,10 +7,14 @@ use crate::address_labels;
 use crate::cli;
 use crate::error::Error;
 use crate::run_dir::{self, RunDir};
+use crate::worker;
 
 /// Removes what a daemon left in the kernel and says what that was.
 pub(crate) fn run(arguments: &cli::Cleanup) -> Result<(), Error> {
     let _lock = RunDir::take(&arguments.run_dir)?;
+    if arguments.worker {
+        return remove_files_of_worker(&arguments.state_dir);
+    }
     let mut removed = remove_leftovers(&arguments.run_dir)?;
     if redirect::remove_iptables_leftovers(redirect::TABLE)? {
         removed.push("the iptables rules of cplb".into());
@@ -22,6 +26,17 @@ pub(crate) fn run(arguments: &cli::Cleanup) -> Result<(), Error> {
     }
     for what in removed {
         println!("removed {what}");
+    }
+    Ok(())
+}
+
+fn remove_files_of_worker(state_dir: &Path) -> Result<(), Error> {
+    let told = worker::remove_written(state_dir)?;
+    if told.is_empty() {
+        println!("no file of a worker is left");
+    }
+    for what in told {
+        println!("{what}");
     }
     Ok(())
 }

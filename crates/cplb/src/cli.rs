@@ -161,7 +161,7 @@ pub(crate) struct Worker {
     /// Holds the last known list of apiservers over a reboot
     #[arg(long, value_name = "DIR", default_value = "/var/lib/cplb/worker")]
     pub(crate) state_dir: PathBuf,
-    /// Serve /livez, /readyz and /status read-only over TCP as well
+    /// Serve the status page, /metrics, /livez, /readyz and /status read-only over TCP as well
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) admin_listen: Option<SocketAddr>,
 }
@@ -262,11 +262,25 @@ pub(crate) struct Doctor {
 ///
 /// Only needed where a kernel is too old to do it by itself. Safe to repeat; refuses to touch what
 /// a running daemon needs.
+///
+/// With --worker instead: the files that `cplb worker` wrote and leaves when it stops, so that
+/// kubelet and pod go on meanwhile. Lead the kubelet elsewhere before.
 #[derive(Debug, Args)]
 pub(crate) struct Cleanup {
-    /// Of the daemon with this run directory
-    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    /// Remove what `cplb worker` wrote: the static pod with its files, the kubeconfigs
+    #[arg(long)]
+    pub(crate) worker: bool,
+    /// Of the daemon with this run directory [default with --worker: /run/cplb/worker]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/run/cplb",
+        default_value_if("worker", "true", "/run/cplb/worker")
+    )]
     pub(crate) run_dir: PathBuf,
+    /// The state directory of that worker, which tells what it wrote
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cplb/worker", requires = "worker")]
+    pub(crate) state_dir: PathBuf,
 }
 
 /// Print the built-in keepalived templates, to begin custom ones with

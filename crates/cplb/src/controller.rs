@@ -12,6 +12,7 @@ use crate::cli;
 use crate::document;
 use crate::engine::{self, Applied, Engine, Told};
 use crate::error::Error;
+use crate::notify;
 use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::run_dir::{self, RunDir};
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
 
     // Whatever can be wrong shows here, before anything is changed.
     let plan = Plan::new(&settings, arguments)?;
+    refuse_worker_beside_ipvs(&plan, arguments)?;
     let engine = engine::Prepared::new(&plan.engine)?;
     let balancer = plan.balancer.clone().map(balancer::Prepared::new).transpose()?;
 
@@ -37,6 +39,19 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
     // A blocked task, such as a name look-up, must not hold the exit up.
     runtime.shutdown_background();
     outcome
+}
+
+/// k0s' documentation forbids it, and rightly: kube-proxy and IPVS services of the virtual IPs get
+/// in each other's way.
+fn refuse_worker_beside_ipvs(plan: &Plan, arguments: &cli::Controller) -> Result<(), Error> {
+    let has_ipvs = plan.balancer.as_ref().is_some_and(|it| it.forwarder.is_ipvs());
+    if has_ipvs && run_dir::is_taken(&run_dir::of_worker(&arguments.run_dir)) {
+        return Err(Error::Unsupported(format!(
+            "{}: virtualServers on a node that is a worker as well: a `cplb worker` runs here. Take the section virtualServers out, and the proxy balances, or make this node a controller alone",
+            arguments.config.display()
+        )));
+    }
+    Ok(())
 }
 
 async fn serve(
@@ -66,10 +81,12 @@ async fn serve(
         state: Arc::clone(&state),
     });
 
+    // Not only once an apiserver answers: where this comes first, the apiserver comes after it.
+    notify::ready("no apiserver has answered yet");
     let mut node = Node { arguments, engine, labels, readiness: Readiness::new(), state, plan };
     let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
     if ended.is_ok() {
-        node.hand_over(&mut told, &mut signals).await;
+        node.hand_over(balancer.as_ref(), &mut told, &mut signals).await;
     }
     drop(node);
     if let Some(balancer) = balancer {
@@ -126,15 +143,19 @@ impl Node<'_> {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Stop => return Ok(()),
-                    Asked::Reload => match self.reload(balancer.as_deref_mut()) {
-                        Ok(applied) => tracing::info!(
-                            added = ?applied.added,
-                            updated = ?applied.updated,
-                            removed = ?applied.removed,
-                            "configuration applied"
-                        ),
-                        Err(error) => tracing::error!("SIGHUP: {error}"),
-                    },
+                    Asked::Reload => {
+                        notify::reloading();
+                        match self.reload(balancer.as_deref_mut()) {
+                            Ok(applied) => tracing::info!(
+                                added = ?applied.added,
+                                updated = ?applied.updated,
+                                removed = ?applied.removed,
+                                "configuration applied"
+                            ),
+                            Err(error) => tracing::error!("SIGHUP: {error}"),
+                        }
+                        notify::reloaded();
+                    }
                 },
                 Some(event) = told.recv() => {
                     event.log();
@@ -196,6 +217,7 @@ impl Node<'_> {
         let ready = self.readiness.is_ready();
         self.state.ready.store(ready, Relaxed);
         self.engine.set_ready(ready);
+        notify::status(if ready { "ready" } else { "not ready: no apiserver can be reached" });
         if ready {
             tracing::info!("ready to hold the virtual IP");
         } else {
@@ -206,9 +228,17 @@ impl Node<'_> {
     }
 
     /// Make before break: goes on serving until the heir is there.
-    async fn hand_over(&mut self, told: &mut UnboundedReceiver<Told>, signals: &mut Signals) {
+    async fn hand_over(
+        &mut self,
+        balancer: Option<&Balancer>,
+        told: &mut UnboundedReceiver<Told>,
+        signals: &mut Signals,
+    ) {
+        let noticed =
+            tokio::time::Instant::now() + balancer.map_or(Duration::ZERO, Balancer::leave);
         self.state.leaving.store(true, Relaxed);
         let held = self.engine.source().holds();
+        notify::stopping("handing the virtual IP over");
         tracing::info!("leaving{}", if held { ", handing the virtual IP over" } else { "" });
         self.engine.hand_over(self.plan.patience);
         loop {
@@ -226,6 +256,10 @@ impl Node<'_> {
         }
         if held {
             tokio::time::sleep(SERVE_STRAGGLERS).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(noticed) => {}
+            () = signals.stop() => tracing::warn!("told to stop again: leaving at once"),
         }
     }
 }

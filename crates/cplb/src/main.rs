@@ -16,6 +16,7 @@ mod keepalived_config;
 mod lab;
 mod log;
 mod metrics;
+mod notify;
 mod plan;
 mod proxy_only;
 mod readiness;

@@ -60,6 +60,17 @@ pub(crate) fn admin_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("admin.sock")
 }
 
+/// The run directory of a worker on the node whose controller has this one.
+pub(crate) fn of_worker(run_dir: &Path) -> PathBuf {
+    run_dir.join("worker")
+}
+
+/// Whether a daemon works in this directory.
+pub(crate) fn is_taken(run_dir: &Path) -> bool {
+    File::open(run_dir.join("lock"))
+        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Where it is kept what has to be undone of IPVS.
 pub(crate) fn ipvs_state(run_dir: &Path) -> PathBuf {
     run_dir.join("ipvs.json")

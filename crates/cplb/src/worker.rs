@@ -2,14 +2,16 @@
 
 mod gate;
 mod kubeconfig;
-mod notify;
 mod plan;
 mod pod;
 mod readiness;
 mod serving;
 mod view;
+mod written;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +23,7 @@ use crate::admin;
 use crate::cli;
 use crate::document;
 use crate::error::Error;
+use crate::notify;
 use crate::run_dir::{self, RunDir};
 use crate::signals::{Asked, Signals};
 use kubeconfig::Kubeconfigs;
@@ -28,6 +31,9 @@ use plan::Plan;
 use readiness::{Reach, watch_reach};
 use serving::Serving;
 use view::{Parts, View};
+use written::Written;
+
+pub(crate) use written::remove as remove_written;
 
 /// Runs a worker node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
@@ -36,6 +42,7 @@ pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
     let run_dir = RunDir::take(&arguments.run_dir)?;
     run_dir::make_state_dir(&arguments.state_dir)?;
     let plan = Plan::new(&settings, arguments, &arguments.run_dir)?;
+    refuse_ipvs_controller(&settings, arguments)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(plan, arguments, &run_dir));
@@ -54,10 +61,41 @@ fn refuse_other_hosts(arguments: &cli::Worker) -> Result<(), Error> {
     }
 }
 
+/// The controller says the same where it starts second.
+fn refuse_ipvs_controller(
+    settings: &config::Settings,
+    arguments: &cli::Worker,
+) -> Result<(), Error> {
+    let cplb = settings.control_plane_load_balancing.as_ref().filter(|cplb| cplb.enabled);
+    let has_ipvs = cplb.is_some_and(|cplb| !cplb.virtual_servers.is_empty());
+    let controller = arguments.run_dir.parent();
+    if has_ipvs && controller.is_some_and(run_dir::is_taken) {
+        return Err(Error::Unsupported(format!(
+            "{}: virtualServers on a node that is a controller as well: take the section out, and the proxy balances, or make this node a controller alone",
+            arguments.config.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Everything that a reload may have written, too.
+fn written(arguments: &cli::Worker, kubeconfigs: &Kubeconfigs) -> Result<Written, Error> {
+    let absolute = |paths: &mut dyn Iterator<Item = PathBuf>| {
+        paths.map(std::path::absolute).collect::<Result<BTreeSet<_>, _>>()
+    };
+    let manifests = arguments.manifest_dir.iter().map(|it| nllb::manifest_file(it));
+    Ok(Written {
+        kubeconfigs: absolute(&mut kubeconfigs.files().into_iter())?,
+        manifests: absolute(&mut { manifests })?,
+        pods: absolute(&mut std::iter::once(plan::pod_directory(&arguments.run_dir)))?,
+    })
+}
+
 async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
     let mut kubeconfigs = Kubeconfigs::new(arguments, &arguments.run_dir)?;
+    written(arguments, &kubeconfigs)?.note(&arguments.state_dir)?;
     let manifests = match arguments.manifest_listen {
         Some(address) => Manifests::serve(address).await?,
         None => Manifests::default(),
@@ -85,7 +123,7 @@ async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<
 
     let mut node = Node { arguments, serving, doors: told_doors, door: told_door, reach, parts };
     node.watch(&mut signals).await;
-    notify::stopping();
+    notify::stopping("connections are drained");
     node.parts.store(Arc::new(node.serving.parts(true)));
     tokio::select! {
         () = node.serving.stop(Duration::from_secs(arguments.drain)) => {}
@@ -119,7 +157,7 @@ impl Node<'_> {
                     match (was_ready, reach.ready) {
                         (false, true) => {
                             tracing::info!("ready: an apiserver answers through the balancer");
-                            notify::ready();
+                            notify::ready("ready");
                         }
                         (true, false) => {
                             let reason = &reach.reason;
@@ -128,7 +166,7 @@ impl Node<'_> {
                         _ => {}
                     }
                     if !reach.ready {
-                        notify::not_ready(&reach.reason);
+                        notify::status(&format!("not ready: {}", reach.reason));
                     }
                     was_ready = reach.ready;
                 }

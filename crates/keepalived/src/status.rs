@@ -2,6 +2,8 @@ use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
 use kernel::address::VirtualAddress;
+use kernel::link::{self, Selector};
+use kernel::netlink::{Protocol, Socket};
 use vrrp::State;
 
 use crate::outline::Outline;
@@ -30,7 +32,7 @@ pub struct InstanceStatus {
     pub virtual_router_id: u8,
     /// The protocol version, 2 or 3.
     pub version: u8,
-    /// The address it speaks from, where it was given.
+    /// The address it speaks from, as far as it is known.
     pub source: Option<IpAddr>,
     /// Its state; a fault is [`State::Initialize`].
     pub state: State,
@@ -83,6 +85,15 @@ impl Status {
         active.flat_map(|instance| &instance.addresses).any(|it| it.address == address)
     }
 
+    /// Looks for the addresses that keepalived speaks from, where it was given none: the first on
+    /// the interface that is not virtual, over IPv6 the link-local one (RFC 9568 section 5.1.2.1).
+    pub(crate) fn find_sources(&mut self) {
+        for instance in self.instances.iter_mut().filter(|it| it.source.is_none()) {
+            // Only for people: an interface that is gone has none.
+            instance.source = source(&instance.interface, &instance.addresses).unwrap_or(None);
+        }
+    }
+
     /// The instances of another configuration; of those that stay, the state does too.
     pub(crate) fn follow(&mut self, outlines: &[Outline]) {
         let before = std::mem::take(&mut self.instances);
@@ -95,6 +106,23 @@ impl Status {
             }
         }
     }
+}
+
+fn source(
+    interface: &str,
+    virtual_addresses: &[VirtualAddress],
+) -> Result<Option<IpAddr>, kernel::Error> {
+    let mut socket = Socket::open(Protocol::Route)?;
+    let link = link::find(&mut socket, &Selector::Name(interface.to_owned()))?;
+    let over_ipv6 = virtual_addresses.first().is_some_and(|it| it.address.is_ipv6());
+    let speaks = |address: &IpAddr| match address {
+        IpAddr::V4(_) => !over_ipv6,
+        IpAddr::V6(address) => over_ipv6 && address.is_unicast_link_local(),
+    };
+    let found = link::addresses(&mut socket, link.index)?;
+    let own = found.iter().filter(|found| !found.secondary).map(|found| found.address);
+    let is_virtual = |address| virtual_addresses.iter().any(|it| it.address == address);
+    Ok(own.filter(speaks).find(|address| !is_virtual(*address)))
 }
 
 impl InstanceStatus {

@@ -44,9 +44,7 @@ pub(crate) struct Supervisor {
     published: Arc<ArcSwap<Status>>,
     status: Status,
     process: Option<Process>,
-    watchdog: Option<Watchdog>,
-    /// The watchdog has said "not ready", since we were silent.
-    overruled: bool,
+    watchdog: Watchdog,
     back_off: BackOff,
     again_at: Option<Instant>,
     look_at: Instant,
@@ -79,8 +77,7 @@ impl Supervisor {
         let instances = checked.configuration.outlines.iter().map(InstanceStatus::new).collect();
         let version = checked.program.version_text();
         let run_dir = &checked.settings.run_dir;
-        let watchdog =
-            checked.settings.watchdog.as_deref().map(|program| Watchdog::new(program, run_dir));
+        let watchdog = Watchdog::new(checked.settings.watchdog.as_deref(), run_dir);
         Self {
             checked,
             files,
@@ -91,7 +88,6 @@ impl Supervisor {
             status: Status { instances, version, ..Status::default() },
             process: None,
             watchdog,
-            overruled: false,
             back_off: BackOff::default(),
             again_at: None,
             look_at: Instant::now(),
@@ -199,8 +195,9 @@ impl Supervisor {
 
     /// Sees to the watchdog, and ends a keepalived that was stopped (SIGSTOP) and not soon continued.
     fn look(&mut self, now: Instant) {
-        self.look_at_watchdog();
-        let watchdog = self.watchdog.as_ref().and_then(Watchdog::pid);
+        self.tend_watchdog();
+        self.status.find_sources();
+        let watchdog = self.watchdog.pid();
         let stopped = |process: &&Process| process.is_stopped(watchdog);
         let Some(process) = self.process.as_ref().filter(stopped) else {
             self.stopped_since = None;
@@ -213,31 +210,16 @@ impl Supervisor {
         }
     }
 
-    /// Starts it again if it ended, and asks whether it spoke in our place.
-    fn look_at_watchdog(&mut self) {
-        let (Some(watchdog), Some(process)) = (&mut self.watchdog, &self.process) else { return };
-        let outcome = watchdog.tend(process.pid);
-        if watchdog.has_overruled() && !self.overruled {
-            self.overruled = true;
-            tracing::error!(
-                target: "keepalived",
-                "cplb was silent for 1.5 s, frozen or with hanging threads: its watchdog told keepalived that this node is not ready"
-            );
-        }
-        if let Err(error) = outcome {
+    fn tend_watchdog(&mut self) {
+        let Some(process) = &self.process else { return };
+        if let Err(error) = self.watchdog.tend(process.pid) {
             self.trouble(error);
         }
     }
 
-    /// Passes it on, and takes its own word back up.
+    /// Passes it on, and says itself again whether it is ready.
     fn beat(&mut self) {
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.beat();
-        }
-        self.look_at_watchdog();
-        if self.overruled {
-            self.overruled = false;
-            tracing::info!(target: "keepalived", "cplb goes on, and says itself whether it is ready");
+        if self.watchdog.beat() {
             self.tell_readiness();
         }
     }
@@ -256,8 +238,8 @@ impl Supervisor {
         (self.tell)(Event::Started { process: process.pid });
         self.status.process = Some(process.pid);
         self.process = Some(process);
-        self.overruled = false;
-        self.look_at_watchdog();
+        self.tend_watchdog();
+        self.status.find_sources();
         Ok(())
     }
 
@@ -266,7 +248,7 @@ impl Supervisor {
         let Some(mut process) = self.process.take() else { return };
         let ran = process.started.elapsed();
         process.end_children().await;
-        self.stop_watchdog();
+        self.watchdog.stop();
         drop(process);
         self.drain();
         self.initialize(&format!("keepalived ended: {how}"));
@@ -309,6 +291,7 @@ impl Supervisor {
         self.given = all;
         self.checked = checked;
         self.status.follow(&self.checked.configuration.outlines);
+        self.status.find_sources();
         self.describe();
         match &self.process {
             Some(process) if !(same && same_servers) => process.reload(),
@@ -416,7 +399,7 @@ impl Supervisor {
     fn readiness(&self) -> Readiness {
         match (self.leaving, self.ready) {
             (Some(_), _) => Readiness::Leaving,
-            (None, true) if !self.overruled => Readiness::Ready,
+            (None, true) if !self.watchdog.overrules() => Readiness::Ready,
             (None, _) => Readiness::NotReady,
         }
     }
@@ -426,7 +409,7 @@ impl Supervisor {
         let steps = self.readiness().value();
         let outlines = &self.checked.configuration.outlines;
         for instance in &mut self.status.instances {
-            instance.ready = self.ready && !self.overruled;
+            instance.ready = self.ready && !self.watchdog.overrules();
             instance.leaving = self.leaving.is_some();
             let weight =
                 outlines.iter().find(|it| it.name == instance.name).map_or(0, |it| it.weight);
@@ -452,17 +435,11 @@ impl Supervisor {
         if let Some(mut process) = self.process.take() {
             process.end().await;
         }
-        self.stop_watchdog();
+        self.watchdog.stop();
         self.drain();
         self.initialize("stopped");
         self.take_off();
         self.clean_up()
-    }
-
-    fn stop_watchdog(&mut self) {
-        if let Some(watchdog) = &mut self.watchdog {
-            watchdog.stop();
-        }
     }
 
     fn clean_up(&mut self) -> Result<(), Error> {

@@ -43,12 +43,12 @@ pub fn watch(daemon: impl AsFd, run_dir: &Path) -> Result<(), Error> {
                     let _ = send(&daemon, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
                 }
             }
-            Ok(_) => {
-                let (_, length) = recv(&daemon, &mut beats, RecvFlags::empty()).map_err(failed)?;
-                if length == 0 {
-                    return Ok(());
-                }
-            }
+            Ok(_) => match recv(&daemon, &mut beats, RecvFlags::empty()) {
+                // Reset, if it has not read what it was told.
+                Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            },
             Err(Errno::INTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
@@ -58,11 +58,13 @@ pub fn watch(daemon: impl AsFd, run_dir: &Path) -> Result<(), Error> {
 /// The supervisor's end of it.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    program: PathBuf,
+    /// Where absent nothing watches.
+    program: Option<PathBuf>,
     run_dir: PathBuf,
     process: Option<Process>,
     back_off: BackOff,
     again_at: Option<Instant>,
+    overrules: bool,
 }
 
 #[derive(Debug)]
@@ -73,19 +75,21 @@ struct Process {
 }
 
 impl Watchdog {
-    pub(crate) fn new(program: &Path, run_dir: &Path) -> Self {
+    pub(crate) fn new(program: Option<&Path>, run_dir: &Path) -> Self {
         Self {
-            program: program.to_owned(),
+            program: program.map(Path::to_owned),
             run_dir: run_dir.to_owned(),
             process: None,
             back_off: BackOff::default(),
             again_at: None,
+            overrules: false,
         }
     }
 
-    /// Starts it where it does not run, in keepalived's process group; an error is worth telling,
-    /// and it is tried again.
+    /// Starts it where it does not run, in keepalived's process group, and hears what it has to say.
+    /// After an error it is tried again.
     pub(crate) fn tend(&mut self, group: u32) -> Result<(), Error> {
+        self.hear();
         if let Some(process) = &mut self.process {
             let Ok(Some(status)) = process.child.try_wait() else { return Ok(()) };
             let again_in = self.back_off.ended(process.started.elapsed());
@@ -93,10 +97,11 @@ impl Watchdog {
             self.process = None;
             tracing::warn!(target: "keepalived", "the watchdog ended ({status}); it is started again in {again_in:?}");
         }
+        let Some(program) = &self.program else { return Ok(()) };
         if self.again_at.is_some_and(|again_at| Instant::now() < again_at) {
             return Ok(());
         }
-        match Process::start(&self.program, &self.run_dir, group) {
+        match Process::start(program, &self.run_dir, group) {
             Ok(process) => self.process = Some(process),
             Err(error) => {
                 self.again_at = Some(Instant::now() + self.back_off.ended(Duration::ZERO));
@@ -106,19 +111,22 @@ impl Watchdog {
         Ok(())
     }
 
-    /// All is well.
-    pub(crate) fn beat(&self) {
+    /// All is well. Whether it had overruled us until now.
+    pub(crate) fn beat(&mut self) -> bool {
         if let Some(process) = &self.process {
             // One that does not read is dead, or has beats enough to read when it goes on.
             let _ = send(&process.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
+        self.hear();
+        if self.overrules {
+            tracing::info!(target: "keepalived", "cplb goes on and says itself whether it is ready");
+        }
+        std::mem::take(&mut self.overrules)
     }
 
-    /// Whether it has overruled us since it was asked last.
-    pub(crate) fn has_overruled(&self) -> bool {
-        let Some(process) = &self.process else { return false };
-        let mut told = [0; 64];
-        recv(&process.socket, &mut told, RecvFlags::DONTWAIT).is_ok_and(|(_, length)| length > 0)
+    /// Whether this node counts as not ready, since we were silent.
+    pub(crate) fn overrules(&self) -> bool {
+        self.overrules
     }
 
     /// Its process.
@@ -129,6 +137,19 @@ impl Watchdog {
     pub(crate) fn stop(&mut self) {
         self.process = None;
         self.again_at = None;
+        self.overrules = false;
+    }
+
+    fn hear(&mut self) {
+        let Some(process) = &self.process else { return };
+        let told = recv(&process.socket, &mut [0; 64], RecvFlags::DONTWAIT);
+        if told.is_ok_and(|(_, length)| length > 0) && !self.overrules {
+            self.overrules = true;
+            tracing::error!(
+                target: "keepalived",
+                "cplb was silent for 1.5 s, frozen or with threads that hang: its watchdog told keepalived that this node is not ready"
+            );
+        }
     }
 }
 

@@ -14,6 +14,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file or directory cannot be removed.
     #[error("cannot remove {}: {source}", path.display())]
     Remove {

@@ -108,7 +108,7 @@ fn label(file: &impl AsFd, form: Form) -> io::Result<()> {
 }
 
 /// Beside the file, and hidden: the kubelet reads every other file of its directory.
-fn temporary(path: &Path) -> PathBuf {
+pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");

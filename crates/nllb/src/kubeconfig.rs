@@ -9,9 +9,12 @@ use crate::error::Error;
 
 /// The name that the serving certificate of every apiserver carries: pods use it.
 pub const SERVICE_NAME: &str = "kubernetes.default.svc";
+/// How the first line of every one begins, by which it is ours.
+const MARK: &str = "# Written by cplb worker";
 
 /// The kubeconfig `text`, read at `path`, with the balancer at `door` as the server of its current
-/// context. Everything else stays as it is, but that file names become absolute.
+/// context. Everything else stays as it is, but that file names become absolute. The first line says
+/// whose it is.
 ///
 /// Certificates of apiservers need not carry a loopback address (kubeadm's do not), so the client is
 /// told which name to expect: `server_name`, or else the one the kubeconfig names already, or else
@@ -59,7 +62,14 @@ fn rewrite(
         _ => {}
     }
     make_absolute(&mut document, path.parent().unwrap_or(Path::new("")))?;
-    serde_saphyr::to_string(&document).map_err(|error| error.to_string())
+    let text = serde_saphyr::to_string(&document).map_err(|error| error.to_string())?;
+    // As a literal, since a name may hold whatever would end the comment.
+    Ok(format!("{MARK} from {path:?}, and again when that changes\n{text}"))
+}
+
+/// Whether this is a text of [`through_balancer`].
+pub(crate) fn is_ours(text: &str) -> bool {
+    text.starts_with(MARK)
 }
 
 fn name(document: &Value, key: &str) -> Option<String> {

@@ -12,6 +12,9 @@ use crate::{envoy, traefik};
 
 /// The name of the pod; the mirror of it in the API has the node's name behind.
 pub(crate) const NAME: &str = "nllb";
+/// The label by which a manifest is ours.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+const OURS: &str = "cplb";
 
 /// What runs in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,15 @@ impl Engine {
                 ]
             }
         }
+    }
+
+    /// What [`Engine::files`] are called.
+    pub(crate) fn file_names(self) -> impl Iterator<Item = &'static str> {
+        match self {
+            Self::Envoy => [envoy::CLUSTERS_FILE, envoy::BOOTSTRAP_FILE],
+            Self::Traefik => [traefik::ROUTING_FILE, traefik::INSTALL_FILE],
+        }
+        .into_iter()
     }
 
     const fn container_folder(self) -> &'static str {
@@ -183,11 +195,17 @@ pub(crate) fn manifest(
             "labels": {
                 "app.kubernetes.io/name": NAME,
                 "app.kubernetes.io/component": NAME,
-                "app.kubernetes.io/managed-by": "cplb",
+                MANAGED_BY: OURS,
             },
         },
         "spec": spec,
     })
+}
+
+/// Whether this is the text of a [`manifest`] of ours.
+pub(crate) fn is_ours(text: &str) -> bool {
+    serde_json::from_str(text)
+        .is_ok_and(|manifest: Value| manifest["metadata"]["labels"][MANAGED_BY] == OURS)
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
 //! One attempt to serve a client by one backend.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_error;
+use rustix::net::sockopt::{self, socket_error};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Burden};
 use crate::connection::{Context, Key, Side, watch};
 use crate::evidence::EvidenceKind;
 use crate::question::Question;
-use crate::socket::begin_connect;
+use crate::settings::Settings;
+use crate::socket::{begin_connect, prepare};
 
 /// One attempt at one backend.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Attempt {
     pub(crate) backend: usize,
     /// None once it has failed or is no longer wanted.
     pub(crate) socket: Option<OwnedFd>,
+    /// As long as there is a socket.
+    pub(crate) burden: Option<Burden>,
     /// It did not fail, another was quicker: the backend may be tried again.
     pub(crate) overtaken: bool,
     pub(crate) connected: bool,
@@ -38,6 +42,8 @@ pub(crate) struct Attempt {
     pub(crate) beside: Option<Instant>,
     /// When it has failed to connect, or stayed silent for too long.
     pub(crate) limit: Option<Instant>,
+    /// The socket has the options of one that stays.
+    pub(crate) settled: bool,
 }
 
 /// A connect that takes less is not slow, whatever was seen before.
@@ -51,7 +57,7 @@ impl Attempt {
     /// fails at once.
     pub(crate) fn begin(
         position: usize,
-        backend: &Backend,
+        backend: &Arc<Backend>,
         key: Key,
         side: Side,
         context: &Context,
@@ -65,9 +71,11 @@ impl Attempt {
             Ok(socket) => (Some(socket), Ok(())),
             Err(error) => (None, Err(error)),
         };
+        let burden = socket.is_some().then(|| Burden::on(backend));
         let mut attempt = Self {
             backend: position,
             socket,
+            burden,
             overtaken: false,
             connected: false,
             started,
@@ -78,6 +86,7 @@ impl Attempt {
             silence_reported: false,
             beside: None,
             limit: None,
+            settled: false,
         };
         attempt.expect(started, backend, context);
         (attempt, result)
@@ -100,6 +109,37 @@ impl Attempt {
         let took = self.started.elapsed();
         backend.connect.sample(took);
         backend.connect_counts.record(took);
+    }
+
+    /// Gives its socket what only a connection needs that is not over at once, unless it has that.
+    /// A client may connect and say nothing for hours: without it, nobody would notice a backend
+    /// that has gone by then.
+    pub(crate) fn settle(&mut self, settings: &Settings) -> Result<(), Errno> {
+        match &self.socket {
+            Some(socket) if self.connected && !self.settled => {
+                self.settled = true;
+                prepare(socket, settings, settings.backend_user_timeout)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the backend who the client is, before anything else and whether or not the client
+    /// ever speaks. It is sent in one piece, as the header must be: the socket has sent nothing yet.
+    pub(crate) fn introduce(&mut self, header: &[u8]) -> Result<(), Errno> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        // Else the client's first bytes would wait for the acknowledgement of the header.
+        sockopt::set_tcp_nodelay(socket, true)?;
+        match send(socket, header, SendFlags::NOSIGNAL)? {
+            sent if sent == header.len() => Ok(()),
+            _ => Err(Errno::MSGSIZE),
+        }
+    }
+
+    /// Ends it. What is left of its socket is returned.
+    pub(crate) fn give_up(&mut self) -> Option<OwnedFd> {
+        self.burden = None;
+        self.socket.take()
     }
 
     /// Sends what it has not got yet of the question. Once it has a whole one, it is expected to

@@ -1,6 +1,7 @@
 //! The backends: which may be used, how each one fares.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub(crate) struct Backend {
     pub(crate) open: AtomicUsize,
     /// Connects begun.
     pub(crate) connects: AtomicU64,
+    /// What it has to do: clients it serves and connects under way.
+    burdens: AtomicUsize,
     /// Clients it won.
     pub(crate) served: AtomicU64,
     /// When it last accepted a connection.
@@ -157,6 +160,7 @@ impl Backend {
             reports: LastReports::default(),
             open: AtomicUsize::new(0),
             connects: AtomicU64::new(0),
+            burdens: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             accepted: LastTime::default(),
             answered: LastTime::default(),
@@ -166,6 +170,12 @@ impl Backend {
             strikes: AtomicU32::new(0),
             suspect_until: AtomicU64::new(0),
         }
+    }
+
+    /// How many clients it serves or may serve in a moment: with those alone that it serves, all
+    /// of a storm would go to the same one.
+    pub(crate) fn load(&self) -> usize {
+        self.burdens.load(Relaxed)
     }
 
     /// Whether new connections may go to it.
@@ -239,6 +249,32 @@ impl Backend {
             mean_first_byte: self.first_byte.mean(),
             connect_latency: self.connect_counts.stats(),
         }
+    }
+}
+
+/// One attempt or one client of a backend; it counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Burden(Arc<Backend>);
+
+impl Burden {
+    /// One more on this backend.
+    pub(crate) fn on(backend: &Arc<Backend>) -> Self {
+        backend.burdens.fetch_add(1, Relaxed);
+        Self(Arc::clone(backend))
+    }
+}
+
+impl Deref for Burden {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        &self.0
+    }
+}
+
+impl Drop for Burden {
+    fn drop(&mut self) {
+        self.0.burdens.fetch_sub(1, Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::connect_unspec;
 
-use crate::backend::{Backend, Usable};
+use crate::backend::{Burden, Usable};
 use crate::race::{Race, Verdict};
 use crate::shared::{Arrival, Shared, count};
 use crate::socket::{close_by_reset, original_destination, prepare};
@@ -110,7 +110,7 @@ enum Stage {
 struct Flow {
     upstream: OwnedFd,
     side: Side,
-    backend: Arc<Backend>,
+    backend: Burden,
     up: Transfer,
     down: Transfer,
     /// Epoll tells when the client's socket has room; asked for only once it had none.
@@ -179,7 +179,7 @@ impl Connection {
 
     /// Where the client connected to, before any redirection.
     pub(crate) fn original_destination(&self) -> Option<IpAddr> {
-        original_destination(&self.client)
+        original_destination(&self.client).map(|destination| destination.ip())
     }
 
     /// Sends the client an RST at once, without the work of a close.
@@ -238,12 +238,8 @@ impl Connection {
             up: Transfer::default(),
             down: Transfer::default(),
             client_room_watched: false,
-            settled: false,
+            settled: winner.settled,
         };
-        // Otherwise the deadline does it, unless the connection is over by then.
-        if !winner.is_timed {
-            flow.settle(context);
-        }
         flow.backend.open.fetch_add(1, Relaxed);
         flow.backend.served.fetch_add(1, Relaxed);
         let sent = winner.delivered + winner.undelivered.len();
@@ -255,10 +251,12 @@ impl Connection {
             flow.up.set_ended();
         }
         flow.down.source_event(flags);
+        // Otherwise the deadline does it, unless the connection is over by then.
+        let settled = if winner.is_timed { Outcome::Open } else { flow.settle(context) };
         let rest = flow.up.offer(&winner.undelivered, flow.upstream.as_fd());
         let first = flow.down.offer(&context.scratch.buffer[..received], self.client.as_fd());
-        let outcome = match (rest, first) {
-            (Ok(()), Ok(())) => flow.run(self.key, &self.client, context),
+        let outcome = match (settled, rest, first) {
+            (Outcome::Open, Ok(()), Ok(())) => flow.run(self.key, &self.client, context),
             _ => Outcome::Reset,
         };
         self.stage = Stage::Flowing(flow);

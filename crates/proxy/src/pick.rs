@@ -1,4 +1,4 @@
-//! Which backend a client gets: round robin, suspects last.
+//! Which backend a client gets: round robin or the least loaded one, suspects last.
 
 /// What one backend is to one client that needs its next backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub(crate) enum Standing {
 
 /// Who may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum Among {
     /// Only backends in good standing.
-    GoodOnly,
+    Good,
     /// Suspects too, when nobody better is left.
-    Anyone,
+    All,
 }
 
 /// Picks one of `count` backends for the client whose turn it is.
@@ -28,7 +28,7 @@ pub(crate) enum Choice {
 pub(crate) fn pick(
     turn: usize,
     count: usize,
-    choice: Choice,
+    among: Among,
     standing: impl Fn(usize) -> Standing,
 ) -> Option<usize> {
     let nth_of = |wanted: Standing| {
@@ -36,9 +36,32 @@ pub(crate) fn pick(
         let position = turn.checked_rem(those().count())?;
         those().nth(position)
     };
-    match choice {
-        Choice::GoodOnly => nth_of(Standing::Good),
-        Choice::Anyone => nth_of(Standing::Good).or_else(|| nth_of(Standing::Suspect)),
+    match among {
+        Among::Good => nth_of(Standing::Good),
+        Among::All => nth_of(Standing::Good).or_else(|| nth_of(Standing::Suspect)),
+    }
+}
+
+/// Like [`pick`], but only those count that have the least load. Among equals it goes by turns, so
+/// that clients who come at the same time, or to idle backends, are spread too.
+pub(crate) fn pick_least(
+    turn: usize,
+    count: usize,
+    among: Among,
+    standing: impl Fn(usize) -> Standing,
+    load: impl Fn(usize) -> usize,
+) -> Option<usize> {
+    // Read once: other threads change them meanwhile.
+    let loads: Vec<_> = (0..count).map(load).collect();
+    let least_of = |wanted: Standing| {
+        let those = || (0..count).filter(|&index| standing(index) == wanted);
+        let least = those().map(|index| loads[index]).min()?;
+        let lightest = |&index: &usize| loads[index] == least;
+        those().filter(lightest).nth(turn % those().filter(lightest).count())
+    };
+    match among {
+        Among::Good => least_of(Standing::Good),
+        Among::All => least_of(Standing::Good).or_else(|| least_of(Standing::Suspect)),
     }
 }
 

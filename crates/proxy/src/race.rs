@@ -1,8 +1,10 @@
 //! Who serves a client: attempts at one backend after or beside the other, until one of them has
 //! sent its first byte, or has been sent bytes that no other may get.
 
+mod deadlines;
+mod finish;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
@@ -12,11 +14,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::attempt::{Attempt, failure};
-use crate::backend::{Backend, Usable};
-use crate::connection::{CLIENT, Context, Key, Side, Timer, watch};
+use crate::backend::Usable;
+use crate::connection::{CLIENT, Context, Key, Side, watch};
 use crate::evidence::EvidenceKind;
-use crate::pick::{Choice, Standing, pick};
+use crate::pick::{Among, Standing, pick, pick_least};
 use crate::question::{Heard, Question};
+use crate::settings::Choice;
 use crate::shared::{Totals, count};
 use crate::socket::close_by_reset;
 
@@ -49,24 +52,6 @@ pub(crate) enum Verdict {
     ClientGone,
 }
 
-/// What the winner of a race leaves behind.
-#[derive(Debug)]
-pub(crate) struct Winner {
-    pub(crate) socket: OwnedFd,
-    pub(crate) side: Side,
-    pub(crate) backend: Arc<Backend>,
-    /// Bytes of the client that it has got.
-    pub(crate) delivered: usize,
-    /// Bytes of the client that it has not got yet.
-    pub(crate) undelivered: Vec<u8>,
-    /// What epoll said of the client and nobody has acted on.
-    pub(crate) client_flags: EventFlags,
-    /// The client has ended, and the winner has been told so if it has got everything.
-    pub(crate) client_ended: bool,
-    /// A deadline of the race is still to come.
-    pub(crate) is_timed: bool,
-}
-
 /// Why a further backend is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
@@ -95,7 +80,7 @@ impl Race {
 
     /// Begins the first attempt.
     pub(crate) fn start(&mut self, context: &mut Context) -> Verdict {
-        if !self.attempt_next(Choice::Anyone, Reason::First, context) {
+        if !self.attempt_next(Among::All, Reason::First, context) {
             return Verdict::Unserved;
         }
         self.arm(context);
@@ -147,65 +132,6 @@ impl Race {
         verdict
     }
 
-    /// Does what is due by now.
-    pub(crate) fn deadline(&mut self, context: &mut Context) -> Verdict {
-        self.armed = None;
-        let due = |deadline: &mut Option<Instant>| deadline.take_if(|due| *due <= context.now);
-        let mut late = Vec::new();
-        for (index, attempt) in self.attempts.iter_mut().enumerate() {
-            if attempt.socket.is_none() {
-                continue;
-            }
-            if due(&mut attempt.limit).is_some() {
-                late.push((index, true));
-            } else if due(&mut attempt.beside).is_some() {
-                late.push((index, false));
-            }
-        }
-        for (index, at_limit) in late {
-            let verdict = self.late(index, at_limit, context);
-            if verdict != Verdict::Open {
-                return verdict;
-            }
-        }
-        self.arm(context);
-        Verdict::Open
-    }
-
-    /// Ends the race for this attempt and resets the others. None if there is no such attempt.
-    pub(crate) fn finish(
-        &mut self,
-        winner: usize,
-        answered: bool,
-        context: &Context,
-    ) -> Option<Winner> {
-        let attempt = self.attempts.get_mut(winner)?;
-        let socket = attempt.socket.take()?;
-        let backend = Arc::clone(&self.usable[attempt.backend]);
-        let delivered = attempt.delivered;
-        let (undelivered, client_flags) = self.question.take_rest(delivered);
-        if answered {
-            if let Some(asked) = attempt.asked {
-                backend.first_byte.sample(asked.elapsed());
-            }
-            context.shared.backend_answered(&backend, context.now);
-        } else {
-            // Nothing more will be known of it: the connect has to count.
-            backend.forgive();
-        }
-        self.overtake(winner, context);
-        Some(Winner {
-            socket,
-            side: side_of(winner),
-            backend,
-            delivered,
-            undelivered,
-            client_flags,
-            client_ended: self.question.has_ended(),
-            is_timed: self.armed.is_some(),
-        })
-    }
-
     /// Whether all attempts under way are at `backend`.
     pub(crate) fn depends_on(&self, backend: SocketAddr) -> bool {
         let mut live = self.attempts.iter().filter(|attempt| attempt.socket.is_some()).peekable();
@@ -218,7 +144,7 @@ impl Race {
     }
 
     /// Begins an attempt at the next backend; false when there is none.
-    fn attempt_next(&mut self, choice: Choice, reason: Reason, context: &Context) -> bool {
+    fn attempt_next(&mut self, among: Among, reason: Reason, context: &Context) -> bool {
         let shared = &context.shared;
         let now = shared.since_start(context.now);
         let mut reason = reason;
@@ -231,7 +157,15 @@ impl Race {
                     () => Standing::Good,
                 }
             };
-            let Some(index) = pick(self.turn, self.usable.len(), choice, standing) else {
+            let all = self.usable.len();
+            let picked = match shared.settings.choice {
+                Choice::RoundRobin => pick(self.turn, all, among, standing),
+                Choice::LeastConnections => {
+                    let load = |index: usize| self.usable[index].load();
+                    pick_least(self.turn, all, among, standing, load)
+                }
+            };
+            let Some(index) = picked else {
                 return false;
             };
             if let Some(counter) = reason.counter(&shared.totals) {
@@ -259,6 +193,12 @@ impl Race {
     fn connected(&mut self, index: usize, client: &OwnedFd, context: &mut Context) -> Verdict {
         let attempt = &mut self.attempts[index];
         attempt.connected(&self.usable[attempt.backend], context);
+        if let Some(version) = context.shared.settings.proxy_protocol {
+            let Some(header) = version.header_of(client) else { return Verdict::ClientGone };
+            if attempt.introduce(&header).is_err() {
+                return self.failed(index, Some(EvidenceKind::ResetBeforeFirstByte), context);
+            }
+        }
 
         if !self.question.is_complete() {
             // The client has not asked yet, so that there is nothing to be late with.
@@ -350,37 +290,6 @@ impl Race {
         }
     }
 
-    /// An attempt is late: to connect, or to answer.
-    fn late(&mut self, index: usize, at_limit: bool, context: &mut Context) -> Verdict {
-        let attempt = &mut self.attempts[index];
-        let backend = &self.usable[attempt.backend];
-        if !attempt.connected && at_limit {
-            return self.failed(index, Some(EvidenceKind::ConnectTimeout), context);
-        }
-        // A backend that has just served others is slow and not hung: asking the next one as well
-        // would make an overload worse.
-        let wait = attempt.patience(at_limit, backend, context);
-        let served = if attempt.connected { &backend.answered } else { &backend.accepted };
-        let quiet_until = context.shared.instant(served.value() + wait);
-        if quiet_until > context.now {
-            let deadline = if at_limit { &mut attempt.limit } else { &mut attempt.beside };
-            *deadline = Some(quiet_until);
-            return Verdict::Open;
-        }
-        let reason = if attempt.connected { Reason::Silence } else { Reason::SlowConnect };
-        let mut choice = Choice::GoodOnly;
-        if at_limit {
-            attempt.beside = None;
-            attempt.silence_reported = true;
-            choice = Choice::Anyone;
-            context.shared.backend_failed(backend, EvidenceKind::Silent, context.now);
-        } else if attempt.connected {
-            backend.suspect(context.shared.since_start(context.now));
-        }
-        self.attempt_next(choice, reason, context);
-        Verdict::Open
-    }
-
     /// An attempt has failed, for a reason that lies with its backend or not: the next one's turn.
     fn failed(
         &mut self,
@@ -389,57 +298,13 @@ impl Race {
         context: &mut Context,
     ) -> Verdict {
         let attempt = &mut self.attempts[index];
-        attempt.socket = None;
+        attempt.give_up();
         if let Some(kind) = kind {
             context.shared.backend_failed(&self.usable[attempt.backend], kind, context.now);
         }
-        let goes_on = self.attempt_next(Choice::Anyone, Reason::Failure, context)
+        let goes_on = self.attempt_next(Among::All, Reason::Failure, context)
             || self.attempts.iter().any(|attempt| attempt.socket.is_some());
         if goes_on { Verdict::Open } else { Verdict::Unserved }
-    }
-
-    /// Resets all attempts but `quickest`, and remembers which of them were too slow.
-    fn overtake(&mut self, quickest: usize, context: &Context) {
-        let shared = &context.shared;
-        let now = shared.since_start(context.now);
-        let mut hedge_won = false;
-        for (index, attempt) in self.attempts.iter_mut().enumerate() {
-            if index == quickest {
-                continue;
-            }
-            let Some(socket) = attempt.socket.take() else { continue };
-            close_by_reset(&socket);
-            attempt.overtaken = true;
-            if index > quickest {
-                continue;
-            }
-            let backend = &self.usable[attempt.backend];
-            if attempt.asked.is_none() {
-                backend.suspect(now);
-                continue;
-            }
-            hedge_won = true;
-            if !attempt.silence_reported {
-                backend.count_failure(EvidenceKind::Silent);
-                shared.report(backend, EvidenceKind::Silent, now);
-            }
-        }
-        if hedge_won {
-            count(&shared.totals.hedges_won);
-        }
-    }
-
-    /// Sets a timer for the next thing that will be due, unless an earlier one is set.
-    fn arm(&mut self, context: &mut Context) {
-        let live = self.attempts.iter().filter(|attempt| attempt.socket.is_some());
-        let Some(next) = live.flat_map(|attempt| [attempt.beside, attempt.limit]).flatten().min()
-        else {
-            return;
-        };
-        if self.armed.is_none_or(|armed| next < armed) {
-            self.armed = Some(next);
-            context.timers.push(next, Timer::Connection(self.key));
-        }
     }
 }
 

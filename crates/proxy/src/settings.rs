@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::network::Network;
+use crate::proxy_protocol::ProxyProtocol;
 
 /// How the proxy listens, connects and waits.
 ///
@@ -19,6 +20,11 @@ pub struct Settings {
     /// The nice value of the threads, -20 to 19 (sched(7)); below 0 where the process may
     /// (CAP_SYS_NICE), else nothing changes. Default: that of the process.
     pub nice: Option<i32>,
+    /// Which backend a client gets. Default: [`Choice::RoundRobin`].
+    pub choice: Choice,
+    /// Tells every backend who the client is; all of them must expect it, and kube-apiserver does
+    /// not. Default: nothing is sent.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How long one backend may take to accept a connection. Default: 1 s.
     pub connect_timeout: Duration,
     /// When to try the next backend beside one that has not accepted yet; sooner (several times
@@ -57,12 +63,26 @@ pub struct Settings {
     pub pipes: usize,
 }
 
+/// Which backend a client gets. Whatever the choice: one that failed a moment ago comes last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// All in turn, exactly even over the whole proxy: any N consecutive clients get N backends.
+    /// What a backend that was away has missed is not made up for.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest connections of this proxy; equal ones in turn. A backend that comes
+    /// back gets all new clients until it has as many as the others.
+    LeastConnections,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
             threads: available_parallelism().map_or(1, usize::from).min(8),
             nice: None,
+            choice: Choice::RoundRobin,
+            proxy_protocol: None,
             connect_timeout: Duration::from_secs(1),
             connect_beside: Duration::from_millis(250),
             hedge_after: Duration::from_secs(1),

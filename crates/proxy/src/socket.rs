@@ -1,12 +1,14 @@
 //! What every socket of the proxy gets, and the little that is asked of one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, getsockname, socket_with};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, connect, getpeername, getsockname, socket_with,
+};
 
 use crate::settings::Settings;
 
@@ -51,18 +53,25 @@ pub(crate) fn close_by_reset(socket: &OwnedFd) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// The address that the client of an accepted connection connected to, before any redirection.
-pub(crate) fn original_destination(client: impl AsFd) -> Option<IpAddr> {
+/// The address and port that the client of an accepted connection connected to, before any
+/// redirection.
+pub(crate) fn original_destination(client: impl AsFd) -> Option<SocketAddr> {
     let client = client.as_fd();
-    let local = SocketAddr::try_from(getsockname(client).ok()?).ok()?.ip().to_canonical();
+    let local = canonical(SocketAddr::try_from(getsockname(client).ok()?).ok()?);
     // Without connection tracking there was no redirection either.
     let redirected = match local {
-        IpAddr::V4(_) => {
-            sockopt::ip_original_dst(client).map(|original| IpAddr::V4(*original.ip()))
-        }
-        IpAddr::V6(_) => {
-            sockopt::ipv6_original_dst(client).map(|original| IpAddr::V6(*original.ip()))
-        }
+        SocketAddr::V4(_) => sockopt::ip_original_dst(client).map(SocketAddr::V4),
+        SocketAddr::V6(_) => sockopt::ipv6_original_dst(client).map(SocketAddr::V6),
     };
     Some(redirected.unwrap_or(local))
+}
+
+/// Where the client of an accepted connection comes from. None once it has gone.
+pub(crate) fn source(client: impl AsFd) -> Option<SocketAddr> {
+    Some(canonical(SocketAddr::try_from(getpeername(client).ok()??).ok()?))
+}
+
+/// An IPv4 address mapped into IPv6 is an IPv4 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kernel::redirect::{self, Redirect};
 
+use super::presence::{NOTICE, Presence};
 use crate::error::Error;
 use crate::plan::IpvsPlan;
 
@@ -13,6 +15,8 @@ pub(crate) struct Directing {
     plan: IpvsPlan,
     director: Arc<ipvs::Handle>,
     redirect: Option<Redirect>,
+    /// `None` where a real server needs nothing of cplb (NAT).
+    presence: Option<Presence>,
     parts: Arc<Parts>,
 }
 
@@ -32,11 +36,33 @@ impl Directing {
         };
         let settings = Mutex::new(plan.settings.clone());
         let parts = Arc::new(Parts { director: Arc::clone(&director), settings });
-        Ok(Self { plan, director, redirect, parts })
+        // The link with the addresses is there now.
+        let presence = plan.presence_port.map(Presence::start);
+        Ok(Self { plan, director, redirect, presence, parts })
+    }
+
+    /// Of these apiservers those that IPVS can send connections to.
+    pub(crate) fn reachable(&self, servers: &[SocketAddr]) -> Vec<SocketAddr> {
+        self.presence.as_ref().map_or_else(|| servers.to_vec(), |presence| presence.of(servers))
+    }
+
+    /// Waits until [`Directing::reachable`] may have another answer.
+    pub(crate) async fn changed(&mut self) {
+        match &mut self.presence {
+            Some(presence) => presence.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub(crate) fn set_usable(&self, usable: &[SocketAddr]) {
         self.director.set_usable(usable.to_vec());
+    }
+
+    /// Lets the other nodes know that this one leaves; for how long they may send connections still.
+    pub(crate) fn leave(&self) -> Duration {
+        let Some(presence) = &self.presence else { return Duration::ZERO };
+        presence.leave();
+        NOTICE
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -60,6 +86,9 @@ impl Directing {
             redirect.replace(&plan.redirects)?;
         }
         self.parts.set_settings(plan.settings.clone());
+        if plan.presence_port != self.plan.presence_port {
+            self.presence = plan.presence_port.map(Presence::start);
+        }
         self.plan = plan;
         Ok(())
     }

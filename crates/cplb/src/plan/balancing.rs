@@ -23,6 +23,12 @@ pub(crate) enum ForwarderPlan {
     Ipvs(IpvsPlan),
 }
 
+impl ForwarderPlan {
+    pub(crate) fn is_ipvs(&self) -> bool {
+        matches!(self, Self::Ipvs(_))
+    }
+}
+
 /// By the proxy of this process.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyPlan {
@@ -37,6 +43,8 @@ pub(crate) struct ProxyPlan {
 #[derive(Clone, Debug)]
 pub(crate) struct IpvsPlan {
     pub(crate) settings: ipvs::Settings,
+    /// Where a node tells others that it carries the virtual addresses; `None` where it need not.
+    pub(crate) presence_port: Option<u16>,
     /// Keep this machine's own connections out of IPVS.
     pub(crate) redirects: Vec<Rule>,
     pub(crate) redirect_by: Method,
@@ -110,7 +118,9 @@ fn ipvs(
     let mut interfaces: Vec<String> =
         instances.iter().map(|instance| instance.link.name.clone()).collect();
     interfaces.dedup();
+    let carried = cplb.virtual_servers.iter().any(|server| server.lb_kind != LbKind::Nat);
     IpvsPlan {
+        presence_port: carried.then_some(cplb.user_space_proxy_bind_port),
         settings: ipvs::Settings {
             virtual_servers: cplb
                 .virtual_servers

@@ -111,7 +111,7 @@ fn pod_settings(
             ImagePullPolicy::IfNotPresent => PullPolicy::IfNotPresent,
         },
         doors: doors.clone(),
-        directory: std::path::absolute(run_dir.join("nllb"))?,
+        directory: std::path::absolute(pod_directory(run_dir))?,
         manifest_directory: manifest_directory.transpose()?,
     })
 }
@@ -138,6 +138,11 @@ fn backends(
         proxy_port: doors.apiserver,
         ..backends::Settings::default()
     }
+}
+
+/// Above the files of Envoy and Traefik.
+pub(crate) fn pod_directory(run_dir: &Path) -> PathBuf {
+    run_dir.join("nllb")
 }
 
 /// Where the last known list of apiservers is kept.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::common::{Cluster, LONG, on};
 use crate::nodes::{
-    PACE, all_services, assert_balanced, assert_one_director, build, document, eventually, looks,
-    plan_of, services, settle,
+    PACE, assert_balanced, assert_one_director, build, document, eventually, looks, plan_of,
+    services, settle,
 };
 
 /// The services are on the holder alone, follow it, and follow the apiservers.
@@ -74,7 +74,7 @@ fn a_killed_holder(cluster: &mut Cluster) {
         let holders = cluster.holders();
         holders.len() == 1
             && holders != [old]
-            && services(cluster.world.node(holders[0]).host()) == all_services()
+            && !services(cluster.world.node(holders[0]).host()).is_empty()
     });
     eventually(cluster, "the dead one directs no more", |cluster| {
         services(cluster.world.node(old).host()).is_empty()
@@ -85,8 +85,6 @@ fn a_killed_holder(cluster: &mut Cluster) {
     let figures = cluster.figures_since(settled);
     assert!(figures.answered > 0, "{figures:?}");
     assert_eq!(figures.failed(), 0, "{figures:?}");
-    // The killed node still takes its share.
-    assert_balanced(cluster);
     cluster.stop_asking();
 }
 
@@ -119,6 +117,8 @@ fn a_planned_stop(cluster: &mut Cluster) {
     let figures = cluster.figures(&(begin..ended));
     assert_eq!(figures.failed_connects, 0, "{figures:?}");
     let figures = cluster.figures_since(ended);
-    println!("afterwards: {figures:?}");
+    assert!(figures.answered > 0, "{figures:?}");
+    // The stopped node's apiserver runs, and gets none of them.
+    assert_eq!(figures.failed(), 0, "{figures:?}");
     cluster.stop_asking();
 }

@@ -10,6 +10,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use kernel::address::VirtualAddress;
+use kernel::netns::Namespace;
 use lab::client::{self, Client};
 use lab::pki;
 use lab::world::{Daemon, Host, HostPlan, Launch, Plan, World};
@@ -53,28 +54,35 @@ pub(crate) struct Cluster {
 
 /// A worker node.
 pub(crate) struct Worker {
+    place: Place,
     pub(crate) daemon: Daemon,
     pub(crate) directory: PathBuf,
+    run_dir: PathBuf,
     /// Systemd's end of the notifications.
     pub(crate) notifications: UnixDatagram,
 }
 
 impl Cluster {
     pub(crate) fn build(families: Families) -> Self {
+        Self::of_document(families, BUILTIN)
+    }
+
+    /// The same, where controllers and workers read another document.
+    pub(crate) fn of_document(families: Families, document: &str) -> Self {
         let subnets: &[&str] = match families {
             Families::Ipv4 => &["10.0.0.100/24"],
             Families::Ipv6 => &["fd00::100/64"],
             Families::Both => &["10.0.0.100/24", "fd00::100/64"],
         };
         let subnets: Vec<VirtualAddress> = subnets.iter().map(|it| it.parse().unwrap()).collect();
-        let plan = Plan::new(Path::new(CPLB), BUILTIN, &subnets, 3).unwrap();
+        let plan = Plan::new(Path::new(CPLB), document, &subnets, 3).unwrap();
         let mut world =
             World::build(plan).expect("these tests make network namespaces: run them as root");
         for number in 0..2 {
             let addresses = subnets.iter().map(|it| neighbour(it, 31 + number)).collect();
             world.add_host(&format!("worker-{number}"), &HostPlan { addresses }).unwrap();
         }
-        let workers = (0..2).map(|index| Worker::new(&world, index)).collect();
+        let workers = (0..2).map(|index| Worker::new(&world, Place::Worker(index))).collect();
         let (origin, told) = (Instant::now(), Cell::new(false));
         Self { workers, world, patience: LONG, origin, told }
     }
@@ -126,9 +134,15 @@ impl Cluster {
         self.tell(&format!("worker-{worker} stopped"));
     }
 
+    /// Makes a controller a worker as well, which does not run yet; its index among the workers.
+    pub(crate) fn make_worker(&mut self, node: usize) -> usize {
+        self.workers.push(Worker::new(&self.world, Place::Controller(node)));
+        self.workers.len() - 1
+    }
+
     /// The host of a worker.
     pub(crate) fn host(&self, worker: usize) -> &Host {
-        &self.world.others()[worker]
+        self.workers[worker].place.host(&self.world)
     }
 
     /// The address at which a controller's apiserver is listed.
@@ -177,7 +191,7 @@ impl Cluster {
 
     /// kubectl on a worker by the kubeconfig that its daemon wrote; what it prints.
     pub(crate) fn kubectl(&self, worker: usize, words: &[&str]) -> Result<String, String> {
-        let kubeconfig = self.workers[worker].path("run/kubeconfig.yaml").display().to_string();
+        let kubeconfig = self.workers[worker].run_dir.join("kubeconfig.yaml").display().to_string();
         let cache = self.workers[worker].path("kubectl-cache").display().to_string();
         let options = ["kubectl", "--kubeconfig", &kubeconfig, "--cache-dir", &cache];
         let output = self.on(worker, &[&options, words].concat());
@@ -191,7 +205,12 @@ impl Cluster {
     pub(crate) fn client(&self, worker: usize, address: SocketAddr) -> Client {
         let options = self.world.client_options(Duration::from_millis(10));
         let options = client::Options { address, ..options };
-        let client = Client::start(&self.host(worker).namespace, options, self.origin).unwrap();
+        self.start_client(&self.host(worker).namespace, options)
+    }
+
+    /// A client anywhere, as soon as it is answered and holds a watch.
+    pub(crate) fn start_client(&self, namespace: &Namespace, options: client::Options) -> Client {
+        let client = Client::start(namespace, options, self.origin).unwrap();
         self.eventually("the client is answered and holds a watch", |_| {
             let watches = client.watch_changes().last().is_some_and(|it| it.established);
             client.first_answer().is_some() && watches
@@ -223,16 +242,43 @@ impl Cluster {
     }
 }
 
+/// Where a worker runs.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// On a host of its own.
+    Worker(usize),
+    /// Beside this controller.
+    Controller(usize),
+}
+
+impl Place {
+    fn host(self, world: &World) -> &Host {
+        match self {
+            Self::Worker(index) => &world.others()[index],
+            Self::Controller(node) => world.node(node).host(),
+        }
+    }
+
+    /// Where its files are, and its run directory: beside a controller below that one's, as by default.
+    fn directories(self, world: &World) -> [PathBuf; 2] {
+        let own = world.directory().join(&self.host(world).name);
+        match self {
+            Self::Worker(_) => [own.clone(), own.join("run")],
+            Self::Controller(node) => [own.join("worker"), world.node(node).run_dir.join("worker")],
+        }
+    }
+}
+
 impl Worker {
-    fn new(world: &World, index: usize) -> Self {
-        let host = &world.others()[index];
-        let directory = world.directory().join(&host.name);
+    fn new(world: &World, place: Place) -> Self {
+        let host = place.host(world);
+        let [directory, run_dir] = place.directories(world);
         for folder in ["manifests", "pki"] {
             fs::create_dir_all(directory.join(folder)).unwrap();
         }
         let notifications = UnixDatagram::bind(directory.join("notify")).unwrap();
         notifications.set_nonblocking(true).unwrap();
-        fs::write(directory.join("config.yaml"), BUILTIN).unwrap();
+        fs::write(directory.join("config.yaml"), &world.plan().document).unwrap();
         for name in ["ca.crt", "admin.crt", "admin.key"] {
             fs::copy(world.directory().join(name), directory.join("pki").join(name)).unwrap();
         }
@@ -246,7 +292,7 @@ impl Worker {
         let log = directory.join("worker.log");
         let launch = Launch::new("true");
         let daemon = Daemon::new(host.name.clone(), launch, host, log);
-        let mut worker = Self { daemon, directory, notifications };
+        let mut worker = Self { place, daemon, directory, run_dir, notifications };
         worker.configure(&[]);
         worker
     }
@@ -265,7 +311,7 @@ impl Worker {
             .arguments([CPLB, "worker"])
             .option("--config", self.path("config.yaml"))
             .option("--kubeconfig", kubeconfig)
-            .option("--run-dir", self.path("run"))
+            .option("--run-dir", &self.run_dir)
             .option("--state-dir", self.path("state"))
     }
 
@@ -315,8 +361,9 @@ impl Drop for Cluster {
             return;
         }
         self.tell("the story ends here");
-        let apiservers = self.world.nodes().iter().map(|it| &it.apiserver);
-        for daemon in apiservers.chain(self.workers.iter().map(|it| &it.daemon)) {
+        let nodes = self.world.nodes().iter();
+        let daemons = nodes.flat_map(|it| [&it.apiserver, &it.controller]);
+        for daemon in daemons.chain(self.workers.iter().map(|it| &it.daemon)) {
             println!("--- {}\n{}", daemon.name(), daemon.log_tail(LOG_LINES));
         }
     }

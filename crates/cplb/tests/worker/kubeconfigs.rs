@@ -20,7 +20,8 @@ fn kubectl_goes_through_the_balancer_by_it() {
     assert_eq!(mode & 0o7777, 0o640);
     let pki = worker.path("pki");
     let expected = format!(
-        "apiVersion: v1
+        "# Written by cplb worker from \"{kubelet}\", and again when that changes
+apiVersion: v1
 clusters:
 - cluster:
     certificate-authority: {pki}/ca.crt
@@ -40,7 +41,8 @@ users:
     client-certificate: {pki}/admin.crt
     client-key: {pki}/admin.key
 ",
-        pki = pki.display()
+        kubelet = worker.path("kubelet.conf").display(),
+        pki = pki.display(),
     );
     assert_eq!(worker.read("run/kubeconfig.yaml"), expected);
     let listed = cluster.kubectl(0, &["get", "endpoints", "kubernetes"]).unwrap();

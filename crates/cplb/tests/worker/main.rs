@@ -18,3 +18,4 @@ mod readiness;
 mod real;
 mod refusals;
 mod reload;
+mod together;

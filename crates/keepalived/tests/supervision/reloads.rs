@@ -42,7 +42,8 @@ fn an_instance_more_starts_and_one_less_ends() {
     assert_eq!(node.apply(&segment, 1).unwrap().added, ["cplb-vip-1"]);
     assert_eq!(node.states(), [State::Active, State::Initialize]);
     node.wait_for(State::Active, TAKE_OVER);
-    assert!(segment.holds(1, "10.5.0.200/24"));
+    // keepalived tells its state before the address is on the interface.
+    wait_for("the second address", SECOND, || segment.holds(1, "10.5.0.200/24"));
 
     node.settings.instances.remove(0);
     assert_eq!(node.apply(&segment, 1).unwrap().removed, ["cplb-vip-0"]);

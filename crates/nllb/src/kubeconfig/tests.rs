@@ -37,7 +37,8 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn a_kubelets_kubeconfig_leads_through_the_balancer_and_is_the_same_otherwise() {
-    let expected = r#"apiVersion: v1
+    let expected = r#"# Written by cplb worker from "/etc/kubernetes/kubelet.conf", and again when that changes
+apiVersion: v1
 clusters:
 - cluster:
     certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t

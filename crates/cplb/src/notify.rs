@@ -2,14 +2,14 @@
 
 use sd_notify::NotifyState;
 
-/// The node is served, or served again after a reload.
-pub(crate) fn ready() {
-    tell(&[NotifyState::Ready, NotifyState::Status("ready")]);
+/// The start is over; what is started after this one may be.
+pub(crate) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The node is not served, and why.
-pub(crate) fn not_ready(reason: &str) {
-    tell(&[NotifyState::Status(&format!("not ready: {reason}"))]);
+/// What `systemctl status` shows.
+pub(crate) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
 }
 
 /// SIGHUP is being worked on.
@@ -26,8 +26,8 @@ pub(crate) fn reloaded() {
 }
 
 /// The end has begun.
-pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("connections are drained")]);
+pub(crate) fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 fn tell(state: &[NotifyState<'_>]) {
