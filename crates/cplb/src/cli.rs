@@ -270,7 +270,7 @@ pub(crate) struct Cleanup {
     /// Remove what `cplb worker` wrote: the static pod with its files, the kubeconfigs
     #[arg(long)]
     pub(crate) worker: bool,
-    /// Of the daemon with this run directory [default with --worker: /run/cplb/worker]
+    /// Of the daemon with this run directory (with --worker /run/cplb/worker)
     #[arg(
         long,
         value_name = "DIR",

@@ -24,6 +24,7 @@ mod system;
 mod target;
 #[cfg(test)]
 pub(crate) mod testing;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -72,10 +73,18 @@ fn print(report: &Report, output: OutputFormat) -> Result<(), Error> {
 
 fn examine(arguments: &cli::Doctor) -> Result<Report, Error> {
     let settings = arguments.config.as_deref().map(document::load).transpose()?;
-    let asked = Daemon::ask(&arguments.run_dir);
-    let mut findings = daemon::check(&asked);
+    let [asked, worker] = daemon::ask_both(&arguments.run_dir);
     let daemon = asked.as_ref().ok();
+    let mut findings = daemon::check(&asked);
+    findings.extend(worker::check(&worker));
     let target = match (&settings, daemon) {
+        _ if worker::is_all(&asked, &worker) => {
+            findings.push(Finding::skipped(
+                "document",
+                "this node is a worker: virtual IPs are looked at on controllers",
+            ));
+            Target::nothing()
+        }
         (Some(settings), _) => Target::of_document(settings, &mut findings)?,
         (None, Some(daemon)) => Target::of_daemon(daemon)?,
         (None, None) => {

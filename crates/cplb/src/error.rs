@@ -214,9 +214,11 @@ impl Error {
             | Self::NotRunning { source, .. }
             | Self::Keepalived(keepalived::Error::File { source, .. })
             | Self::Ipvs(ipvs::Error::State { source, .. })
-            | Self::Nllb(nllb::Error::Write { source, .. } | nllb::Error::Remove { source, .. }) => {
-                denied(source)
-            }
+            | Self::Nllb(
+                nllb::Error::Write { source, .. }
+                | nllb::Error::Read { source, .. }
+                | nllb::Error::Remove { source, .. },
+            ) => denied(source),
             _ => false,
         }
     }

@@ -18,6 +18,7 @@ use crate::status::Report;
 
 mod load_balancer;
 mod virtual_routers;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -43,18 +44,29 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         node(&mut families, report)?;
         virtual_routers::encode(&mut families, &report.virtual_routers)?;
-        match &report.keepalived {
-            Some(keepalived) => virtual_routers::of_keepalived(&mut families, keepalived)?,
-            None => virtual_routers::packets(&mut families, report)?,
+        match (&report.worker, &report.keepalived) {
+            (Some(worker), _) => worker::encode(&mut families, worker)?,
+            (None, Some(keepalived)) => virtual_routers::of_keepalived(&mut families, keepalived)?,
+            (None, None) => virtual_routers::packets(&mut families, report)?,
         }
-        match &report.load_balancer {
-            Some(balancer) => load_balancer::encode(&mut families, balancer),
-            None => Ok(()),
-        }
+        let Some(balancer) = &report.load_balancer else { return Ok(()) };
+        let pod = report.worker.as_ref().is_some_and(|it| it.image.is_some());
+        let proxied = balancer.virtual_servers.is_empty() && !pod;
+        load_balancer::encode(&mut families, balancer, proxied)
     }
 }
 
 fn node(families: &mut Families<'_>, report: &Report) -> fmt::Result {
+    let [ready, leaving] = match &report.worker {
+        None => [
+            "1 while this node is ready to hold the virtual IPs",
+            "1 while this node hands the virtual IPs over and stops",
+        ],
+        Some(_) => [
+            "1 while an apiserver answers through the balancer of this node",
+            "1 while this node lets its connections end and stops",
+        ],
+    };
     families.info(
         "cplb_build",
         "The version of cplb that runs",
@@ -65,16 +77,8 @@ fn node(families: &mut Families<'_>, report: &Report) -> fmt::Result {
         "When the process started, in Unix time",
         [(vec![], unix_time(report.started_at))],
     )?;
-    families.gauge(
-        "cplb_ready",
-        "1 while this node is ready to hold the virtual IPs",
-        [(vec![], u64::from(report.ready))],
-    )?;
-    families.gauge(
-        "cplb_leaving",
-        "1 while this node hands the virtual IPs over and stops",
-        [(vec![], u64::from(report.leaving))],
-    )
+    families.gauge("cplb_ready", ready, [(vec![], u64::from(report.ready))])?;
+    families.gauge("cplb_leaving", leaving, [(vec![], u64::from(report.leaving))])
 }
 
 /// Names and values of labels, in their order.

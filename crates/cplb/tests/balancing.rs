@@ -8,8 +8,9 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Cluster, LONG, VIP, certificates, controller, each, plan};
+use common::{Cluster, LONG, VIP, certificates, controller, each, on, plan};
 use lab::apiserver::Slices;
+use lab::world::State;
 use serde_json::json;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -194,4 +195,45 @@ fn endpoints_do_where_slices_are_missing_and_the_command_line_where_all_is() {
         cluster.tell(&format!("15 connects to {target}: {shown:?}"));
         assert_eq!(shown, each(5), "{target}");
     }
+}
+
+#[test]
+fn without_a_load_balancer_there_are_virtual_ips_and_nothing_else() {
+    let mut plan = plan();
+    plan.document = plan.document.replace(
+        "        vrrpInstances:",
+        "        disableLoadBalancer: true\n        vrrpInstances:",
+    );
+    let mut cluster = Cluster::build(plan);
+    let of_node = |cluster: &Cluster, node: usize, line| on(cluster.world.node(node).host(), line);
+    let before = of_node(&cluster, 0, "ip -oneline link").lines().count();
+    cluster.world.start_all().unwrap();
+    cluster.eventually("all are ready and one holds", |cluster| {
+        let ready = |node| cluster.status_of(node).is_some_and(|status| status["ready"] == true);
+        cluster.holders().len() == 1 && (0..3).all(ready)
+    });
+    let holder = cluster.holder();
+    for node in 0..3 {
+        assert_eq!(cluster.tables(node), "");
+        assert_eq!(of_node(&cluster, node, "ip -oneline link").lines().count(), before);
+        let listening = of_node(&cluster, node, "ss --no-header --tcp --listening --numeric");
+        let doors: Vec<&str> =
+            listening.split_whitespace().filter(|it| it.contains(":64")).collect();
+        assert_eq!(doors, ["0.0.0.0:6443"], "the apiserver alone listens: {listening}");
+        assert!(cluster.status_of(node).unwrap()["load_balancer"].is_null());
+    }
+    let own = [(format!("kube-apiserver-{}", holder + 1), 6)].into();
+    assert_eq!(certificates(cluster.world.client(), &format!("{VIP}:6443"), 6), own);
+
+    let begin = cluster.now();
+    for node in [holder, (holder + 1) % 3, (holder + 2) % 3] {
+        let controller = &mut cluster.world.node_mut(node).controller;
+        controller.stop().unwrap();
+        assert!(controller.wait(LONG));
+        assert_eq!(controller.state(), State::Ended { code: Some(0) });
+        assert_eq!(cluster.addresses(node), 0);
+        assert_eq!(cluster.tables(node), "");
+    }
+    assert_eq!(cluster.doubly_held_since(begin).as_secs(), 0);
+    assert_eq!(cluster.moves_since(begin), 2, "to each of the others in turn");
 }

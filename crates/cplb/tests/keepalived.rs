@@ -24,7 +24,7 @@ const GONE: Duration = Duration::from_secs(3);
 /// keepalived's down interval at 1 s and priority 200 (RFC 3768 6.1: 3 x 1 s + 56/256 s).
 const DOWN: Duration = Duration::from_millis(3_220);
 
-/// The watchdog's patience, and what an unready holder says last.
+/// The watchdog's patience.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
 fn keepalived() -> Plan {
@@ -68,17 +68,16 @@ fn pid(cluster: &Cluster, node: usize, file: &str) -> Pid {
     Pid::from_raw(fs::read_to_string(path).unwrap().trim().parse().unwrap()).unwrap()
 }
 
-/// The watchdog of a node, found as `pgrep` does.
+/// The watchdog of a node, by its command line.
 fn watchdog(cluster: &Cluster, node: usize) -> Option<Pid> {
     let run_dir = cluster.world.node(node).run_dir.display().to_string();
-    let output = std::process::Command::new("pgrep")
-        .args(["-f", &format!("^cplb keepalived-watchdog {run_dir}$")])
-        .output()
-        .unwrap();
-    let found = text(&output.stdout);
-    let pids: Vec<&str> = found.lines().collect();
-    assert!(pids.len() <= 1, "one watchdog at most: {found}");
-    pids.first().and_then(|pid| Pid::from_raw(pid.parse().unwrap()))
+    let line = format!("cplb\0keepalived-watchdog\0{run_dir}\0");
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = processes
+        .filter(|path| fs::read(path.join("cmdline")).is_ok_and(|it| it == line.as_bytes()))
+        .collect();
+    assert!(found.len() <= 1, "one watchdog at most: {found:?}");
+    Pid::from_raw(found.first()?.file_name()?.to_str()?.parse().ok()?)
 }
 
 fn wait_for_another_holder(cluster: &Cluster, than: usize) -> usize {
@@ -242,8 +241,8 @@ fn a_frozen_daemon_yields_and_takes_nothing_back() {
     let heir = wait_for_another_holder(&cluster, frozen);
     let released = cluster.holdings().released_after(frozen, begin).unwrap();
     cluster.tell(&format!("the frozen one's address was gone after {released:.1?}"));
-    // Until the silence is one, its last advertisement with the full priority may have gone out just
-    // before. Then an heir waits for its down interval.
+    // The last advertisement of the full priority may go out just before the watchdog speaks; after
+    // it the heirs wait for their down interval.
     assert!(released <= SILENCE + DOWN + SECOND / 2, "{released:?}");
     cluster.pass(SECOND);
 

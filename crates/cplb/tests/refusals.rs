@@ -303,3 +303,23 @@ fn a_second_daemon() {
     let log = fs::read_to_string(world.node(0).controller.log()).unwrap();
     assert!(!log.contains("somebody removed"), "the first one was left in peace: {log}");
 }
+
+#[test]
+fn ipvs_on_a_node_that_is_a_worker_as_well() {
+    let world = node();
+    let servers = "        virtualServers:\n        - ipAddress: 10.0.0.100\n";
+    let start = Start::with_config(&world, "ipvs.yaml", &format!("{DOCUMENT}{servers}"));
+    let worker = start.run_dir.join("worker");
+    fs::create_dir_all(&worker).unwrap();
+    let lock = fs::File::create(worker.join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(
+        refused_without_a_trace(&world, &start, EX_CONFIG),
+        format!(
+            "cplb: {}: virtualServers on a node that is a worker as well: a `cplb worker` runs here. \
+             Take the section virtualServers out, and the proxy balances, or make this node a \
+             controller alone\n",
+            start.config.display()
+        )
+    );
+}

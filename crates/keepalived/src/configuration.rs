@@ -103,7 +103,12 @@ fn preamble(settings: &Settings, version: [u32; 3]) -> String {
             vrrp_rt_priority 40\n    \
             vrrp_rlimit_rttime 1000000\n    \
             max_auto_priority -1\n    \
-            vrrp_no_swap\n\
+            vrrp_no_swap\n    \
+            # Equal heirs claim in the same moment. The one that stays shall be heard last: it announces\n    \
+            # over 10 ms, the other one stops within, and again a second later.\n    \
+            vrrp_garp_interval 0.002\n    \
+            vrrp_gna_interval 0.002\n    \
+            vrrp_garp_master_delay 1\n\
         }}\n\
         # 0: ready; 1: not ready; 2: leaving.\n\
         track_file {READINESS} {{\n    \

@@ -10,7 +10,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use common::{
-    HELLO, LONG, answer, backend, connect, connect_to, eventually, named, proxy_with, stopped,
+    HELLO, LONG, answer, backend, connect, connect_to, eventually, named, proxy_with, reset,
+    stopped,
 };
 use proxy::{Choice, Handle, Proxy, ProxyProtocol, Settings};
 
@@ -71,12 +72,12 @@ fn clients_that_have_not_spoken_count_too() {
     eventually("all connected", || connects().iter().sum::<u64>() == 40);
     // Four threads that choose at once may be off by one client each.
     assert!(connects().iter().all(|connects| (16..=24).contains(connects)), "{:?}", connects());
-    drop(clients);
+    clients.into_iter().for_each(reset);
     eventually("all closed", || handle.stats().open == 0);
 }
 
 /// A proxy with this header before one backend, and what the backend gets.
-fn told(version: ProxyProtocol, length: usize, send: &[u8]) -> (Vec<u8>, TcpStream) {
+fn told(version: ProxyProtocol, length: usize, send: &[u8]) -> (Vec<u8>, TcpStream, Handle) {
     let (heard, got) = channel();
     let expecting = backend(move |mut stream| {
         let mut bytes = vec![0; length];
@@ -90,14 +91,13 @@ fn told(version: ProxyProtocol, length: usize, send: &[u8]) -> (Vec<u8>, TcpStre
     let handle = Proxy::bind(settings).unwrap().start_with(&[expecting]).unwrap();
     let mut client = connect_to(handle.listening()[0]);
     client.write_all(send).unwrap();
-    (got.recv_timeout(LONG).unwrap(), client)
+    (got.recv_timeout(LONG).unwrap(), client, handle)
 }
 
 #[test]
 fn a_backend_is_told_who_its_client_is_before_the_first_byte() {
-    // A client at [::1] is told as IPv6, one at 127.0.0.1 as IPv4, whatever the socket's family.
     let length = 28 + HELLO.len();
-    let (got, client) = told(ProxyProtocol::V2, length, HELLO);
+    let (got, client, _handle) = told(ProxyProtocol::V2, length, HELLO);
     let (from, to) = (client.local_addr().unwrap().port(), client.peer_addr().unwrap().port());
     let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0C\x7F\0\0\x01\x7F\0\0\x01".to_vec();
     expected.extend([from.to_be_bytes(), to.to_be_bytes()].concat());
@@ -107,7 +107,7 @@ fn a_backend_is_told_who_its_client_is_before_the_first_byte() {
 
 #[test]
 fn a_backend_is_told_although_the_client_says_nothing() {
-    let (got, client) = told(ProxyProtocol::V1, 40, b"");
+    let (got, client, _handle) = told(ProxyProtocol::V1, 40, b"");
     let (from, to) = (client.local_addr().unwrap().port(), client.peer_addr().unwrap().port());
     let expected = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n");
     assert_eq!(String::from_utf8(got).unwrap(), expected[..40]);

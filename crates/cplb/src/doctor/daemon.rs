@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::admin_client::ask;
 use crate::error::Error;
-use crate::run_dir::admin_socket;
+use crate::run_dir::{self, admin_socket};
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +39,15 @@ pub(crate) struct Status {
     pub(crate) realtime: bool,
     pub(crate) virtual_routers: Vec<VirtualRouter>,
     pub(crate) load_balancer: Option<LoadBalancer>,
+    /// Of a worker alone.
+    pub(crate) worker: Option<Worker>,
+}
+
+/// What a worker says of itself besides.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Worker {
+    pub(crate) doors: Vec<SocketAddr>,
+    pub(crate) unreached: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -129,6 +138,18 @@ impl VirtualRouter {
     }
 }
 
+/// The daemons of a node with this run directory: the controller's, and the worker's below it, or
+/// in it where the node is a worker alone.
+pub(crate) fn ask_both(run_dir: &Path) -> [Result<Daemon, Error>; 2] {
+    match Daemon::ask(run_dir) {
+        Ok(worker) if worker.status.worker.is_some() => {
+            let source = ErrorKind::NotFound.into();
+            [Err(Error::NotRunning { socket: admin_socket(run_dir), source }), Ok(worker)]
+        }
+        controller => [controller, Daemon::ask(&run_dir::of_worker(run_dir))],
+    }
+}
+
 /// Whether there is, or may be, a daemon: one that hangs or may not be asked is one too.
 pub(crate) fn may_run(asked: &Result<Daemon, Error>) -> bool {
     match asked {
@@ -164,7 +185,7 @@ pub(crate) fn check(asked: &Result<Daemon, Error>) -> Vec<Finding> {
         check_router(router, &mut findings);
     }
     if let Some(balancer) = &status.load_balancer {
-        check_balancer(balancer, &mut findings);
+        check_balancer(CHECK, balancer, &mut findings);
     }
     if findings.is_empty() {
         findings.push(Finding::ok(CHECK, format!("runs (pid {}) and is ready", status.pid)));
@@ -216,23 +237,27 @@ fn check_router(router: &VirtualRouter, findings: &mut Vec<Finding>) {
     }
 }
 
-fn check_balancer(balancer: &LoadBalancer, findings: &mut Vec<Finding>) {
+pub(crate) fn check_balancer(
+    check: &'static str,
+    balancer: &LoadBalancer,
+    findings: &mut Vec<Finding>,
+) {
     for refused in &balancer.discovery.refused {
         findings.push(
-            Finding::error(CHECK, format!("apiserver {} is not used", refused.address))
+            Finding::error(check, format!("apiserver {} is not used", refused.address))
                 .because(refused.reason.clone()),
         );
     }
     if let Some(error) = &balancer.discovery.discovery.error {
         findings.push(
-            Finding::warning(CHECK, format!("the list of apiservers cannot be read: {error}"))
+            Finding::warning(check, format!("the list of apiservers cannot be read: {error}"))
                 .because("new apiservers are not found, and gone ones stay on the list"),
         );
     }
     for apiserver in balancer.apiservers.iter().filter(|one| one.health == "unhealthy") {
         findings.push(
             Finding::warning(
-                CHECK,
+                check,
                 format!("apiserver {} is unhealthy: {}", apiserver.address, apiserver.reason),
             )
             .because("fewer apiservers are left to fail over to"),
@@ -240,7 +265,7 @@ fn check_balancer(balancer: &LoadBalancer, findings: &mut Vec<Finding>) {
     }
     if balancer.discovery.fail_open {
         findings.push(
-            Finding::error(CHECK, "no apiserver is healthy, all known ones stay in use")
+            Finding::error(check, "no apiserver is healthy, all known ones stay in use")
                 .because("a cause that all share, most often etcd")
                 .advise("look at etcd and at the apiservers' own /readyz?verbose"),
         );

@@ -3,9 +3,14 @@ use std::fmt;
 use super::{Families, Labels, unix_time};
 use crate::status::{Apiserver, LoadBalancer};
 
-pub(super) fn encode(families: &mut Families<'_>, balancer: &LoadBalancer) -> fmt::Result {
+/// `proxied`: the connections go through this process, which can count them.
+pub(super) fn encode(
+    families: &mut Families<'_>,
+    balancer: &LoadBalancer,
+    proxied: bool,
+) -> fmt::Result {
     health(families, &balancer.apiservers)?;
-    if balancer.virtual_servers.is_empty() {
+    if proxied {
         connections(families, balancer)?;
         backends(families, &balancer.apiservers)?;
     }
@@ -155,10 +160,10 @@ fn backends(families: &mut Families<'_>, backends: &[Apiserver]) -> fmt::Result 
     )
 }
 
-fn labels(backend: &Apiserver) -> Labels {
+pub(super) fn labels(backend: &Apiserver) -> Labels {
     label("backend", &backend.address.to_string())
 }
 
-fn label(name: &'static str, value: &str) -> Labels {
+pub(super) fn label(name: &'static str, value: &str) -> Labels {
     vec![(name, value.to_owned())]
 }

