@@ -8,6 +8,7 @@ mod binary;
 mod cleanup;
 mod cluster;
 mod container;
+mod doctor;
 mod envoy;
 mod konnectivity;
 mod kubeconfigs;

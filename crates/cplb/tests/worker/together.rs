@@ -9,6 +9,7 @@ use std::time::Duration;
 use lab::client::{self, Client};
 
 use crate::cluster::{CPLB, Cluster, Families, LONG, text};
+use crate::doctor;
 use crate::losses::{IN_FLIGHT, figures};
 
 /// What every node reads; `VIPS` are the virtual IPs.
@@ -56,6 +57,7 @@ fn the_holder_is_lost(families: Families, virtual_ips: &str) {
     start(&mut cluster);
     assert_eq!(listeners(&cluster, combined), PORTS);
     assert_both_are_shown(&cluster);
+    assert_the_doctor_knows_both(&cluster, combined);
 
     let virtual_ips: Vec<IpAddr> =
         cluster.world.plan().virtual_addresses.iter().map(|it| it.address).collect();
@@ -167,6 +169,18 @@ fn assert_both_are_shown(cluster: &Cluster) {
 fn status(options: &[&str]) -> String {
     let output = Command::new(CPLB).arg("status").args(options).output().unwrap();
     text(&output.stdout)
+}
+
+/// Neither does the doctor take one of them for the other.
+fn assert_the_doctor_knows_both(cluster: &Cluster, combined: usize) {
+    let run_dir = cluster.world.node(COMBINED).run_dir.display().to_string();
+    let seen = doctor::seen(cluster, combined, &run_dir);
+    for check in ["daemon", "worker"] {
+        let found = doctor::of_check(&seen, check);
+        assert!(matches!(found[..], [["ok", _]]), "{seen:#?}");
+    }
+    let ports = doctor::of_check(&seen, "ports");
+    assert_eq!(ports[0], ["ok", "the load balancer listens on port 6444"]);
 }
 
 /// The apiserver, the proxy of the virtual IP, and the doors of the worker.
