@@ -219,8 +219,8 @@ fn virtual_server_fields() {
             ("delayLoop: 999ns", "8:22: error: delayLoop must be at least one microsecond"),
             ("delayLoop: 60", "8:22: error: delayLoop must be a duration, not a number"),
             (
-                "lbAlgo: mh",
-                "8:19: error: lbAlgo \"mh\" is none of rr, wrr, lc, wlc, lblc, dh, sh, sed, nq",
+                "lbAlgo: fo",
+                "8:19: error: lbAlgo \"fo\" is none of rr, wrr, lc, wlc, lblc, dh, sh, sed, nq, mh",
             ),
             ("lbKind: dr", "8:19: error: lbKind \"dr\" is none of NAT, DR, TUN"),
             (

@@ -29,7 +29,10 @@ impl fmt::Display for Results {
             let counts =
                 |of: fn(&Sample) -> u64| range(samples.iter().map(of), |it| it.to_string());
             let times = |of: fn(&Sample) -> Duration| {
-                range(samples.iter().map(of), |it| format!("{it:.1?}"))
+                range(samples.iter().map(of), |it| match it.is_zero() {
+                    true => "0".to_owned(),
+                    false => format!("{it:.1?}"),
+                })
             };
             writeln!(
                 f,

@@ -160,20 +160,36 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_there_while_it_listens_and_gone_when_it_leaves() {
+    fn a_node_that_leaves_refuses() {
         let port = free_port();
         runtime().block_on(async {
-            let servers = [SocketAddr::new(HERE, 6443), "192.0.2.1:6443".parse().unwrap()];
             let node = Presence::start(port);
-            let mut director = Presence::start(port);
-            assert_eq!(director.of(&servers), servers, "nothing is known yet");
             assert!(!refuses(SocketAddr::new(HERE, port)).await);
             node.leave();
+            let refused = async {
+                while !refuses(SocketAddr::new(HERE, port)).await {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(EVERY, refused).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_node_that_refuses_is_left_out_until_it_is_back() {
+        let port = free_port();
+        runtime().block_on(async {
+            let listen = |address| std::net::TcpListener::bind((address, port)).unwrap();
+            let (node, _other) = (listen("127.0.0.1"), listen("127.0.0.2"));
+            let servers = ["127.0.0.1:6443", "127.0.0.2:6443"].map(|it| it.parse().unwrap());
+            let mut director = Presence::start(port);
+            assert_eq!(director.of(&servers), servers, "nothing is known yet");
+            drop(node);
             let left = tokio::time::Instant::now();
             director.changed().await;
             assert!(left.elapsed() < NOTICE, "{:?}", left.elapsed());
-            assert_eq!(director.of(&servers), servers[1..], "silence is no refusal");
-            let _back = Presence::start(port);
+            assert_eq!(director.of(&servers), servers[1..]);
+            let _back = listen("127.0.0.1");
             director.changed().await;
             assert_eq!(director.of(&servers), servers);
         });

@@ -131,6 +131,10 @@ pub(crate) fn addresses(host: &Host, interface: &str) -> Vec<String> {
 /// Every node carries the virtual IP by itself, one holds it, and that one alone balances.
 pub(crate) fn assert_one_director(cluster: &Cluster) {
     let holder = cluster.holder();
+    // Before the cluster names its apiservers, loopback is the one that is known; it drains then.
+    eventually(cluster, "the holder balances to the three apiservers", |cluster| {
+        services(cluster.world.node(holder).host()) == all_services()
+    });
     for node in 0..3 {
         let host = cluster.world.node(node).host();
         assert_eq!(addresses(host, "dummyvip0"), ["10.0.0.100/32"], "on {}", host.name);
