@@ -111,7 +111,7 @@ pub(crate) enum VrrpEngine {
 
 /// Run on a worker node: the apiservers on loopback, whichever of them live
 ///
-/// Serves the apiservers on 127.0.0.1:7443 and `[::1]`:7443 and the konnectivity servers on port 7132,
+/// Serves the apiservers on 127.0.0.1:7443 and `[::1]:7443` and the konnectivity servers on port 7132,
 /// from the first second, and writes the kubeconfig by which kubelet and kube-proxy go there. The
 /// apiservers are the endpoints of the `kubernetes` service, read through whichever of them answers
 /// and kept on disk. Runs in the foreground; SIGHUP reads the configuration again.

@@ -191,7 +191,7 @@ impl World {
         Ok(self.switch.run(|| netns::set_up(port))??)
     }
 
-    /// The nodes whose kernel has `address`, asked now. Dummy links do not count, as with the [observer](crate::observer).
+    /// The nodes whose kernel has `address`, asked now. Dummy links do not count, as with the [observer].
     ///
     /// # Errors
     /// When a kernel does not answer.

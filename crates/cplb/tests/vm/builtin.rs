@@ -1,5 +1,6 @@
 //! cplb's own VRRP with IPVS.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::common::{Cluster, LONG, on};
@@ -35,11 +36,11 @@ pub(crate) fn the_holder_alone_directs() {
     assert_one_director(&cluster);
     a_planned_stop(&mut cluster);
 
-    for node in 0..3 {
+    for (node, before) in before.iter().enumerate() {
         let controller = &mut cluster.world.node_mut(node).controller;
         controller.stop().unwrap();
         assert!(controller.wait(LONG));
-        assert_eq!(looks(cluster.world.node(node).host()), before[node]);
+        assert_eq!(looks(cluster.world.node(node).host()), *before);
     }
     cluster.tell("stopped, every node is as it was");
 }
@@ -88,7 +89,7 @@ fn a_killed_holder(cluster: &mut Cluster) {
     cluster.stop_asking();
 }
 
-fn cleaned_up(cluster: &Cluster, node: usize, before: &std::collections::BTreeMap<String, String>) {
+fn cleaned_up(cluster: &Cluster, node: usize, before: &BTreeMap<String, String>) {
     let host = cluster.world.node(node).host();
     assert_ne!(&looks(host), before);
     let run_dir = cluster.world.node(node).run_dir.display().to_string();
