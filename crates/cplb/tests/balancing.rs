@@ -140,9 +140,8 @@ fn the_list_follows_the_cluster_and_leaves_the_virtual_ip_out() {
     });
     for node in 0..3 {
         assert_eq!(addresses_at(&cluster, node), ALL);
-        assert!(
-            cluster.status_text_of(node).contains(&format!("  NOT USED {VIP}:6443: {reason}\n"))
-        );
+        let warning = format!("! apiserver {VIP}:6443 is not used: {reason}\n");
+        assert!(cluster.status_text_of(node).contains(&warning));
         let log = cluster.log_of(node);
         let lines =
             log.lines().filter(|line| line.contains("an endpoint of the cluster is left out"));
