@@ -51,6 +51,7 @@ impl Configuration {
         let rendered = render(&vrrp.name, &vrrp.text, &variables::vrrp(settings, &program))?;
         let main = preamble(settings, version) + &track_readiness(&rendered);
         let outlines = outline(&main, default_version(settings));
+        check_second_family(settings, &outlines, &vrrp.name)?;
         Ok(Self { main, outlines, virtual_servers, program })
     }
 
@@ -125,6 +126,30 @@ fn default_version(settings: &Settings) -> u8 {
     let mut ipv4 =
         settings.instances.iter().filter(|it| it.addresses.iter().any(|it| it.address.is_ipv4()));
     if ipv4.any(|instance| instance.version == Version::V2) { 2 } else { 3 }
+}
+
+/// Templates made for k0s know of no second family, which keepalived would drop with a log line.
+fn check_second_family(
+    settings: &Settings,
+    outlines: &[Outline],
+    template: &str,
+) -> Result<(), Error> {
+    let placed = |address: IpAddr| {
+        outlines.iter().flat_map(|it| &it.addresses).any(|it| it.address == address)
+    };
+    for router in settings.routers() {
+        if let Some(lost) = router.excluded.iter().find(|it| !placed(it.address)) {
+            return Err(Error::Template {
+                name: template.to_owned(),
+                position: None,
+                message: format!(
+                    "{} of {} is nowhere in what it makes: VRRP advertises one family, put .ExcludedIPs into virtual_ipaddress_excluded",
+                    lost.address, router.instance.name
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What would end a word too early or cannot be read back.

@@ -27,8 +27,8 @@ pub struct Settings {
     pub virtual_servers_template: Option<PathBuf>,
 }
 
-/// One entry of `vrrpInstances`. With addresses of both families it becomes two VRRP instances of
-/// keepalived that move together.
+/// One entry of `vrrpInstances`. With addresses of both families, IPv4 alone is advertised and the
+/// IPv6 addresses go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Names it in keepalived's configuration and log. Letters, digits, `-`, `_` and `.`.
@@ -72,51 +72,41 @@ pub struct VirtualServer {
     pub persistence_timeout: Duration,
 }
 
-/// One VRRP instance of keepalived: an [`Instance`] in one family.
+/// One VRRP instance of keepalived.
+///
+/// VRRP has one family. Two instances bound to one another (`vrrp_sync_group`) would be two
+/// elections: where equal nodes tie, one wins the first and another one the second, both give up
+/// both, and all begin anew, for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Router<'a> {
-    pub(crate) name: String,
     pub(crate) instance: &'a Instance,
     pub(crate) version: Version,
+    /// Those advertised: IPv4 where there are any.
     pub(crate) addresses: Vec<VirtualAddress>,
+    /// Those of the other family, which go wherever the others go.
+    pub(crate) excluded: Vec<VirtualAddress>,
     pub(crate) unicast_source: Option<IpAddr>,
     pub(crate) unicast_peers: Vec<IpAddr>,
 }
 
 impl Settings {
     pub(crate) fn routers(&self) -> Vec<Router<'_>> {
-        self.instances.iter().flat_map(Instance::routers).collect()
+        self.instances.iter().filter_map(Instance::router).collect()
     }
 }
 
 impl Instance {
-    pub(crate) fn is_dual_stack(&self) -> bool {
-        self.addresses.iter().any(|it| it.address.is_ipv4())
-            && self.addresses.iter().any(|it| it.address.is_ipv6())
-    }
-
-    /// keepalived drops the addresses of a second family with no more than a log line.
-    pub(crate) fn routers(&self) -> Vec<Router<'_>> {
-        [true, false].into_iter().filter_map(|ipv4| self.router(ipv4)).collect()
-    }
-
-    fn router(&self, ipv4: bool) -> Option<Router<'_>> {
+    /// The instance for keepalived, `None` without addresses.
+    fn router(&self) -> Option<Router<'_>> {
+        let ipv4 = self.addresses.iter().any(|it| it.address.is_ipv4());
+        let (addresses, excluded): (Vec<VirtualAddress>, Vec<VirtualAddress>) =
+            self.addresses.iter().partition(|it| it.address.is_ipv4() == ipv4);
         let of_family = |address: &IpAddr| address.is_ipv4() == ipv4;
-        let addresses: Vec<_> =
-            self.addresses.iter().filter(|it| of_family(&it.address)).copied().collect();
-        if addresses.is_empty() {
-            return None;
-        }
-        let suffix = match (self.is_dual_stack(), ipv4) {
-            (false, _) => "",
-            (true, true) => "-ipv4",
-            (true, false) => "-ipv6",
-        };
-        Some(Router {
-            name: format!("{}{suffix}", self.name),
+        (!addresses.is_empty()).then(|| Router {
             instance: self,
             version: if ipv4 { self.version } else { Version::V3 },
             addresses,
+            excluded,
             unicast_source: self.unicast_source.filter(of_family),
             unicast_peers: self.unicast_peers.iter().copied().filter(of_family).collect(),
         })

@@ -1,7 +1,7 @@
 //! What templates can ask for: the names of k0s, and a few of our own.
 //!
-//! Every VRRP instance has addresses of one family, whatever the document says: with k0s' template
-//! those of the second family would be dropped.
+//! `VirtualIPs` of a VRRP instance are of one family, whatever the document says: keepalived would
+//! drop those of the second. `ExcludedIPs` are the others.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,20 +22,9 @@ pub(crate) fn weight(priority: u8) -> i64 {
 
 /// The variables of the template for VRRP.
 pub(crate) fn vrrp(settings: &Settings, program: &str) -> Value {
-    let mut groups = Vec::new();
-    for instance in settings.instances.iter().filter(|it| it.is_dual_stack()) {
-        let members: Vec<String> =
-            instance.routers().iter().map(|router| router.name.clone()).collect();
-        groups.push(tmap! {
-            "Name" => instance.name.clone(),
-            "Members" => members,
-            "Weight" => weight(instance.priority),
-        });
-    }
     let instances: Vec<Value> = settings.routers().iter().map(router).collect();
     let mut variables = common(settings, program);
     variables.push(("VRRPInstances", instances.into()));
-    variables.push(("SyncGroups", groups.into()));
     variables
         .push(("VirtualServers", servers(&settings.virtual_servers.iter().collect::<Vec<_>>())));
     variables.push(("RealServers", Value::List([].into())));
@@ -87,9 +76,9 @@ fn router(router: &Router<'_>) -> Value {
     let instance = router.instance;
     let peers: Vec<String> = router.unicast_peers.iter().map(ToString::to_string).collect();
     let addresses: Vec<String> = router.addresses.iter().map(ToString::to_string).collect();
-    let group = if instance.is_dual_stack() { instance.name.clone() } else { String::new() };
+    let excluded: Vec<String> = router.excluded.iter().map(ToString::to_string).collect();
     tmap! {
-        "Name" => router.name.clone(),
+        "Name" => instance.name.clone(),
         "Interface" => instance.interface.clone(),
         "Version" => if router.version == Version::V2 { 2_i64 } else { 3_i64 },
         "VirtualRouterID" => i64::from(instance.virtual_router_id),
@@ -100,11 +89,11 @@ fn router(router: &Router<'_>) -> Value {
         // An integer in k0s; a fraction is rather kept than made 0.
         "AdvertIntervalSeconds" => number(instance.advert_interval),
         "AuthPass" => instance.auth_pass.clone(),
-        "SyncGroup" => group,
         "UnicastPeers" => peers,
         "UnicastSourceIP" => router.unicast_source.map(|it| it.to_string()).unwrap_or_default(),
         "AddressLabel" => i64::from(instance.address_label),
         "VirtualIPs" => addresses,
+        "ExcludedIPs" => excluded,
     }
 }
 

@@ -158,29 +158,44 @@ fn unicast_sub_second_no_preemption_and_odd_words_are_rendered() {
 }
 
 #[test]
-fn both_families_of_an_instance_are_two_that_move_together() {
+fn addresses_of_the_second_family_go_with_those_of_the_first() {
     let both = vec!["fd00::100/64".parse().unwrap(), "10.0.0.100/24".parse().unwrap()];
     let text = rendered(&settings(vec![Instance { addresses: both, ..instance() }]));
     let statements = statements(&text);
     assert_eq!(
-        statements[..9],
+        statements[statements.len() - 7..],
         [
-            "vrrp_sync_group cplb-vip-0 {",
-            "group {",
-            "cplb-vip-0-ipv4",
-            "cplb-vip-0-ipv6",
+            "virtual_ipaddress {",
+            "10.0.0.100/24",
             "}",
-            "track_file {",
-            "cplb_readiness weight -100",
+            "virtual_ipaddress_excluded {",
+            "fd00::100/64",
             "}",
             "}",
         ]
     );
-    assert!(text.contains("vrrp_instance cplb-vip-0-ipv4 {"));
-    let ipv6 = &text[text.find("vrrp_instance cplb-vip-0-ipv6 {").unwrap()..];
-    assert!(ipv6.contains("version 3") && !ipv6.contains("auth_pass"), "{ipv6}");
-    assert!(ipv6.contains("fd00::100/64") && !ipv6.contains("10.0.0.100"), "{ipv6}");
-    assert_eq!(text.matches("track_file").count(), 1, "members follow their group");
+    assert_eq!(text.matches("vrrp_instance cplb-vip-0 {").count(), 1);
+}
+
+#[test]
+fn a_template_that_forgets_an_address_is_an_error() {
+    let both = vec!["fd00::100/64".parse().unwrap(), "10.0.0.100/24".parse().unwrap()];
+    let forgetful = VRRP_TEMPLATE.replace(".ExcludedIPs", ".VirtualIPs");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("vrrp.conf");
+    fs::write(&path, forgetful).unwrap();
+    let settings = Settings {
+        vrrp_template: Some(path.clone()),
+        ..settings(vec![Instance { addresses: both, ..instance() }])
+    };
+    assert_eq!(
+        Configuration::new(&settings, [2, 2, 7]).unwrap_err().to_string(),
+        format!(
+            "{}: fd00::100 of cplb-vip-0 is nowhere in what it makes: VRRP advertises one family, \
+             put .ExcludedIPs into virtual_ipaddress_excluded",
+            path.display()
+        )
+    );
 }
 
 #[test]
