@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,12 +17,18 @@ use common::{Cluster, LONG, plan};
 #[test]
 fn a_log_that_nobody_reads_stops_neither_status_nor_hand_over() {
     let mut cluster = Cluster::build(plan());
-    let mut log = pipe_in_place_of(cluster.world.node(0).controller.log());
+    let log = pipe_in_place_of(cluster.world.node(0).controller.log());
     cluster.world.node_mut(0).apiserver.start().unwrap();
     cluster.world.node_mut(0).controller.start().unwrap();
     cluster.eventually("controller-1 holds, alone", |cluster| cluster.holders() == [0]);
-    let text = read(&mut log);
-    assert!(text.contains("this node holds the virtual IP"), "{text}");
+    // The line may come a moment after what it tells.
+    let log = RefCell::new(log);
+    let text = RefCell::new(String::new());
+    cluster.eventually("its log says so", |_| {
+        text.borrow_mut().push_str(&read(&mut log.borrow_mut()));
+        text.borrow().contains("this node holds the virtual IP")
+    });
+    let mut log = log.into_inner();
 
     fill(&mut log);
     // Its health, and thereby its readiness, is a log line each.

@@ -24,8 +24,15 @@ pub(crate) fn nodes_migrate_one_by_one_and_back() {
         assert_eq!(services(host), Vec::<String>::new());
         assert_eq!(addresses(host, "dummyvip0"), Vec::<String>::new());
         let target = format!("{}:6444", cluster.address(node));
-        let shown = certificates(cluster.world.client(), &target, 6);
-        assert_eq!(shown.into_keys().collect::<BTreeSet<_>>(), all_apiservers());
+        // On a machine as slow as this one, a hedged handshake may be another apiserver's for once.
+        let mut shown = BTreeSet::new();
+        for _ in 0..3 {
+            shown.extend(certificates(cluster.world.client(), &target, 6).into_keys());
+            if shown == all_apiservers() {
+                break;
+            }
+        }
+        assert_eq!(shown, all_apiservers());
         cluster.tell(&format!("{} balances by its proxy, to all apiservers", host.name));
     }
 
