@@ -113,7 +113,7 @@ impl Program {
             return Err(Error::NotKeepalived { program: path, said });
         };
         let program = Self { path, version };
-        // The first with `vrrp_rlimit_rttime` and `max_auto_priority`.
+        // The first with `max_auto_priority`.
         if version < [2, 1, 0] {
             return Err(Error::TooOld { found: program.version_text() });
         }

@@ -100,9 +100,7 @@ fn preamble(settings: &Settings, version: [u32; 3]) -> String {
         global_defs {{\n    \
             vrrp_version {default}\n    \
             vrrp_notify_fifo {fifo} root\n{states}    \
-            # Runs in time on a starved machine, where that is permitted.\n    \
-            vrrp_rt_priority 40\n    \
-            vrrp_rlimit_rttime 1000000\n    \
+            # cplb has it run in real time, where that is permitted.\n    \
             max_auto_priority -1\n    \
             vrrp_no_swap\n    \
             # Equal heirs claim in the same moment. The one that stays shall be heard last: it announces\n    \

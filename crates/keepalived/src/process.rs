@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use kernel::process::die_with_parent;
+use kernel::process::{die_with_parent, realtime_for};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::unix::pipe;
@@ -31,7 +32,14 @@ pub(crate) struct Process {
     child: tokio::process::Child,
     handle: OwnedFd,
     readers: Vec<JoinHandle<()>>,
+    /// Where its speaker of VRRP writes its number.
+    speaker_file: PathBuf,
+    /// The speaker that was asked to run in real time.
+    hastened: Option<Pid>,
 }
+
+/// Behind the network card's interrupts (50), before everything ordinary.
+const PRIORITY: u8 = 40;
 
 /// To end in good order. keepalived 2.2.7 takes a second.
 const IN_GOOD_ORDER: Duration = Duration::from_secs(5);
@@ -66,7 +74,33 @@ impl Process {
             tokio::spawn(read(log, inputs.clone(), Input::Log, Duration::ZERO)),
             tokio::spawn(read(notices, inputs.clone(), Input::Notice, LOG_FIRST)),
         ];
-        Ok(Self { pid, started: Instant::now(), child, handle, readers })
+        let [_, speaker_file, ..] = files.pids();
+        let started = Instant::now();
+        Ok(Self { pid, started, child, handle, readers, speaker_file, hastened: None })
+    }
+
+    /// Has its speaker of VRRP run before every ordinary process, or go on without where that is not
+    /// permitted.
+    ///
+    /// `vrrp_rt_priority` would limit its processor time with it (RLIMIT_RTTIME). A reload leaves that
+    /// limit at zero where CAP_SYS_RESOURCE is missing, so that the kernel kills it (keepalived 2.2.7
+    /// to 2.4.3, lib/process.c: `orig_rlimit_rt` is never set).
+    pub(crate) fn hasten(&mut self) {
+        let Some(speaker) = self.speaker() else { return };
+        if self.hastened.replace(speaker) == Some(speaker) {
+            return;
+        }
+        if let Err(error) = realtime_for(speaker, PRIORITY) {
+            tracing::debug!(target: "keepalived", "it runs as an ordinary process: {error}");
+        }
+    }
+
+    /// It starts a new one where that ends. Until then the file may name one of long ago.
+    fn speaker(&self) -> Option<Pid> {
+        let text = fs::read_to_string(&self.speaker_file).ok()?;
+        let speaker: u32 = text.trim().parse().ok()?;
+        let (group, _) = group_and_state(speaker)?;
+        Pid::from_raw(speaker.cast_signed()).filter(|_| group == self.pid.cast_signed())
     }
 
     /// Waits for its end; may be called again and be dropped.
@@ -134,22 +168,26 @@ impl Drop for Process {
     }
 }
 
-/// The processes of a group with their states (proc_pid_stat(5)), without those that have ended and
-/// were not yet waited for.
+/// The processes of a group with their states, without those that have ended and were not yet
+/// waited for.
 fn members(group: Pid) -> Vec<(u32, char)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let state = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        let pid: u32 = name.to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ');
-        let state = fields.next()?.chars().next()?;
-        let its_group: i32 = fields.nth(1)?.parse().ok()?;
+    let member = |entry: fs::DirEntry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let (its_group, state) = group_and_state(pid)?;
         let lives = !matches!(state, 'Z' | 'X');
         (its_group == group.as_raw_nonzero().get() && lives).then_some((pid, state))
     };
-    entries.flatten().filter_map(state).collect()
+    entries.flatten().filter_map(member).collect()
+}
+
+/// proc_pid_stat(5).
+fn group_and_state(pid: u32) -> Option<(i32, char)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let state = fields.next()?.chars().next()?;
+    Some((fields.nth(1)?.parse().ok()?, state))
 }
 
 fn command(program: &Program, files: &Files, output: OwnedFd) -> io::Result<Command> {

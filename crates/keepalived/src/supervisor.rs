@@ -196,6 +196,7 @@ impl Supervisor {
     /// Sees to the watchdog, and ends a keepalived that was stopped (SIGSTOP) and not soon continued.
     fn look(&mut self, now: Instant) {
         self.tend_watchdog();
+        self.hasten();
         self.status.find_sources();
         let watchdog = self.watchdog.pid();
         let stopped = |process: &&Process| process.is_stopped(watchdog);
@@ -207,6 +208,12 @@ impl Supervisor {
         if now - since >= LONGEST_STOP {
             tracing::warn!(target: "keepalived", "stopped for {:.1?}: it is ended and started again", now - since);
             process.kill();
+        }
+    }
+
+    fn hasten(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.hasten();
         }
     }
 
@@ -325,6 +332,8 @@ impl Supervisor {
 
     fn notice(&mut self, line: &str) {
         let Some(notice) = notice::parse(line) else { return };
+        // The first notice is the sign that the speaker has started.
+        self.hasten();
         let reason = self.reason(&notice);
         self.enter(&notice.instance, notice.state, &reason);
         self.follow_virtual_servers();

@@ -23,14 +23,27 @@ use crate::error::last_errno;
 /// Threads and processes that it starts later are ordinary again (SCHED_RESET_ON_FORK).
 /// [`Error::NotPermitted`] without CAP_SYS_NICE or a sufficient RLIMIT_RTPRIO, and in a control
 /// group without real-time budget (`cpu.rt_runtime_us`).
-#[allow(unsafe_code)]
 pub fn realtime(priority: u8) -> Result<(), Error> {
+    schedule_realtime(CALLING_THREAD, priority)
+}
+
+/// The same for the first thread of another process, whose later children are ordinary again.
+pub fn realtime_for(process: Pid, priority: u8) -> Result<(), Error> {
+    schedule_realtime(process.as_raw_nonzero().get(), priority)
+}
+
+/// sched_setscheduler(2).
+const CALLING_THREAD: i32 = 0;
+
+#[allow(unsafe_code)]
+fn schedule_realtime(thread: i32, priority: u8) -> Result<(), Error> {
     let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
     let parameters = libc::sched_param { sched_priority: priority.into() };
     // The C library's function is no use: musl's always fails, as POSIX means whole processes.
-    // SAFETY: thread 0 is the calling one; the pointer is to a live struct sched_param.
-    let result =
-        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const parameters) };
+    // SAFETY: a thread is named by its number; the pointer is to a live struct sched_param.
+    let result = unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, thread, policy, &raw const parameters)
+    };
     if result == 0 {
         return Ok(());
     }

@@ -11,9 +11,7 @@ global_defs {
     vrrp_version 2
     vrrp_notify_fifo /run/cplb/keepalived.fifo root
     fifo_write_vrrp_states_on_reload
-    # Runs in time on a starved machine, where that is permitted.
-    vrrp_rt_priority 40
-    vrrp_rlimit_rttime 1000000
+    # cplb has it run in real time, where that is permitted.
     max_auto_priority -1
     vrrp_no_swap
     # Equal heirs claim in the same moment. The one that stays shall be heard last: it announces

@@ -29,6 +29,32 @@ fn an_address_more_comes_without_a_transition() {
     assert_eq!(node.told(), [""; 0]);
 }
 
+/// Its own real-time settings let the kernel kill it after a reload where CAP_SYS_RESOURCE is missing.
+#[test]
+fn the_speaker_runs_in_real_time_and_no_reload_limits_it() {
+    let segment = Segment::new(1);
+    let mut node = Node::start(&segment, 1, &settings(1));
+    node.wait_for(State::Active, TAKE_OVER);
+    let speaker = node.pid("keepalived-vrrp.pid");
+    let scheduling = || {
+        let stat = fs::read_to_string(format!("/proc/{speaker}/stat")).unwrap();
+        let fields: Vec<String> =
+            stat.rsplit_once(") ").unwrap().1.split(' ').map(str::to_owned).collect();
+        // rt_priority and policy (proc_pid_stat(5)); 2 is SCHED_RR.
+        (fields[40 - 3].clone(), fields[41 - 3].clone())
+    };
+    wait_for("real time", SECOND, || scheduling() == ("40".into(), "2".into()));
+
+    node.settings.instances[0].addresses.push("10.5.0.101/24".parse().unwrap());
+    node.apply(&segment, 1).unwrap();
+    wait_for("the second address", 3 * SECOND, || segment.holds(1, "10.5.0.101/24"));
+    assert_eq!(scheduling(), ("40".into(), "2".into()));
+    let limits = fs::read_to_string(format!("/proc/{speaker}/limits")).unwrap();
+    let limit = limits.lines().find(|line| line.starts_with("Max realtime timeout")).unwrap();
+    let words: Vec<&str> = limit.split_whitespace().collect();
+    assert_eq!(words[3..5], ["unlimited", "unlimited"]);
+}
+
 #[test]
 fn an_instance_more_starts_and_one_less_ends() {
     let segment = Segment::new(1);

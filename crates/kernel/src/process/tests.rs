@@ -10,7 +10,10 @@ use crate::test_cable::wait_for;
 /// Real-time priority and scheduling policy of the calling thread: fields 40 and 41 of
 /// `/proc/thread-self/stat` (proc_pid_stat(5)), counted from behind the name.
 fn scheduling() -> (u32, u32) {
-    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    scheduling_in(&fs::read_to_string("/proc/thread-self/stat").unwrap())
+}
+
+fn scheduling_in(stat: &str) -> (u32, u32) {
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = fields.split(' ').collect();
     (fields[40 - 3].parse().unwrap(), fields[41 - 3].parse().unwrap())
@@ -28,6 +31,18 @@ fn a_realtime_thread_starts_ordinary_ones() {
     })
     .join()
     .unwrap();
+}
+
+#[test]
+fn another_process_runs_in_real_time() {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    realtime_for(Pid::from_child(&child), 7).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(scheduling_in(&stat), (7, libc::SCHED_RR as u32));
+    let gone = realtime_for(Pid::from_child(&child), 7).unwrap_err().to_string();
+    assert!(gone.ends_with("No such process (os error 3)"), "{gone}");
 }
 
 #[test]
