@@ -243,7 +243,7 @@ impl Asker {
         let stream = timeout_at(deadline, TcpStream::connect(self.address))
             .await
             .map_err(|_| Failure::Connect("no answer in time".to_owned()))?
-            .map_err(|error| Failure::Connect(kind(&error)))?;
+            .map_err(|error| not_connected(&error))?;
         *connect = Some(started.elapsed());
 
         let started = Instant::now();
@@ -319,6 +319,15 @@ pub(crate) fn connector(
 
 fn server_name() -> rustls::pki_types::DnsName<'static> {
     rustls::pki_types::DnsName::try_from("kubernetes").expect("`kubernetes` is a DNS name")
+}
+
+/// A connection refused ends in ECONNREFUSED. ECONNRESET is one that was established, and reset before
+/// this process looked (tcp_reset() in Linux' net/ipv4/tcp_input.c).
+fn not_connected(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => Failure::Handshake(kind(error)),
+        _ => Failure::Connect(kind(error)),
+    }
 }
 
 /// The error without addresses and numbers, so that equal ones are counted together.

@@ -47,6 +47,9 @@ pub(crate) struct Change {
 /// dozens of busy threads a core, one that does not hang was seen to be a second late.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
+/// A handshake and a short request as the address leaves.
+const UNDER_WAY: Duration = Duration::from_millis(50);
+
 impl Prepared {
     pub(crate) fn new(plan: ProxyPlan) -> Result<Self, Error> {
         // The kernel closes a dead process's descriptors last opened first. The one that owns the
@@ -185,6 +188,13 @@ impl Parts {
     fn is_alive(&self) -> bool {
         self.proxy.alive(ALIVE_WITHIN)
     }
+
+    /// Resets the clients that came by these addresses.
+    fn reset_if(&self, addresses: &[IpAddr]) {
+        for proxy in self.proxies() {
+            proxy.reset_if(addresses);
+        }
+    }
 }
 
 async fn drain(proxy: proxy::Handle, limit: Duration) {
@@ -207,9 +217,17 @@ impl vip::Service for Served {
     }
 
     fn released(&self, addresses: &[IpAddr]) {
-        for proxy in self.0.load().proxies() {
-            proxy.reset_if(addresses);
+        let parts = Arc::clone(&self.0);
+        if parts.load().redirects.is_empty() {
+            return parts.load().reset_if(addresses);
         }
+        // What is redirected needs no address here: a request under way may end where its client has
+        // not heard of the heir yet, and the address waits for no busy proxy.
+        let addresses = addresses.to_vec();
+        let _detached = std::thread::spawn(move || {
+            std::thread::sleep(UNDER_WAY);
+            parts.load().reset_if(&addresses);
+        });
     }
 }
 
