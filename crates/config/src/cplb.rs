@@ -30,6 +30,7 @@ pub(crate) struct Places {
     pub(crate) virtual_servers: Vec<Place>,
     /// Absent where the port is left to its default.
     pub(crate) user_space_proxy_bind_port: Option<Place>,
+    pub(crate) load_balancer: load_balancer::Places,
 }
 
 /// Reads the block, by the same rules whether it is enabled or not, as k0s does.
@@ -43,14 +44,14 @@ pub(crate) fn read(
         kind: block
             .read("type", report, |field, report| field.choice_or_empty(KINDS, report))
             .unwrap_or_default(),
-        load_balancer: block
-            .read("loadBalancer", report, |field, report| {
-                Some(load_balancer::read(&field.mapping(report)?, report))
-            })
-            .unwrap_or_default(),
         ..ControlPlaneLoadBalancing::default()
     };
     let mut places = Places::default();
+    (settings.load_balancer, places.load_balancer) = block
+        .read("loadBalancer", report, |field, report| {
+            Some(load_balancer::read(&field.mapping(report)?, report))
+        })
+        .unwrap_or_default();
     match block.field("keepalived") {
         Some(field) => {
             if let Some(keepalived) = field.mapping(report) {

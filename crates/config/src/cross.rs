@@ -28,6 +28,8 @@ pub(crate) fn check(draft: &Draft<'_>, report: &mut Report) {
         check_virtual_ips(draft, cplb, places, report);
         check_virtual_servers(cplb, places, report);
         check_bind_address(draft, cplb, places, report);
+        check_settings_of_the_proxy(cplb, places, report);
+        check_extra_ports(draft, cplb, places, report);
         if cplb.enabled {
             check_external_address(draft, cplb, report);
             check_control_plane_roles(cplb, &draft.document.hosts, report);
@@ -164,6 +166,57 @@ fn check_bind_address(
             format!("lbKind {kind} on {} beside api.onlyBindToAddress", server.ip_address),
             "the apiserver has to take connections to the virtual IP itself: remove onlyBindToAddress, or use lbKind: NAT",
         );
+    }
+}
+
+/// What only a proxy can do is refused where somebody might rely on it and there is none.
+fn check_settings_of_the_proxy(
+    cplb: &ControlPlaneLoadBalancing,
+    places: &cplb::Places,
+    report: &mut Report,
+) {
+    let (without, hint) = match (cplb.disable_load_balancer, cplb.virtual_servers.as_slice()) {
+        (true, _) => ("disableLoadBalancer: true", "remove one of the two"),
+        (false, []) => return,
+        (false, _) => (
+            "virtualServers",
+            "with IPVS the kernel balances the apiservers' port, and nothing else: remove one of the two",
+        ),
+    };
+    for (name, place) in &places.load_balancer.of_the_proxy {
+        report.error(place, format!("{name} beside {without}, without a proxy"), hint);
+    }
+}
+
+/// A port is balanced once, and is none that the proxy itself listens on.
+fn check_extra_ports(
+    draft: &Draft<'_>,
+    cplb: &ControlPlaneLoadBalancing,
+    places: &cplb::Places,
+    report: &mut Report,
+) {
+    let extra_ports = &cplb.load_balancer.extra_ports;
+    for (index, (extra, at)) in
+        extra_ports.iter().zip(&places.load_balancer.extra_ports).enumerate()
+    {
+        let port = extra.port;
+        let listens = |port| {
+            port == cplb.user_space_proxy_bind_port
+                || extra_ports.iter().any(|it| it.listen_port == port)
+        };
+        let (message, hint) = if port == draft.settings.api.port {
+            (format!("port {port} is api.port"), "it is balanced already: remove this entry")
+        } else if extra_ports[..index].iter().any(|it| it.port == port) {
+            (format!("port {port} a second time"), "remove one of them")
+        } else if listens(port) {
+            (
+                format!("port {port} is where the load balancer itself listens"),
+                "connections would go round in circles: give the port of the servers",
+            )
+        } else {
+            continue;
+        };
+        report.error(&at.port, message, hint);
     }
 }
 

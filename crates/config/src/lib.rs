@@ -14,6 +14,7 @@ mod cplb;
 mod cross;
 mod document;
 mod duration;
+mod extra_port;
 mod finding;
 mod interface;
 mod load_balancer;
@@ -32,9 +33,10 @@ mod vrrp_instance;
 pub use finding::{Finding, Position, Severity};
 pub use render::render;
 pub use settings::{
-    Api, BindPorts, Checksum, Cidr, ControlPlaneKind, ControlPlaneLoadBalancing, HealthCheck,
-    Image, ImagePullPolicy, Interface, Konnectivity, LbAlgo, LbKind, LoadBalancer, NodeLocalKind,
-    NodeLocalLoadBalancing, ProxyPod, Redirect, Settings, VirtualServer, VrrpInstance, VrrpVersion,
+    Api, Balance, BindPorts, Checksum, Cidr, ControlPlaneKind, ControlPlaneLoadBalancing,
+    ExtraPort, HealthCheck, Image, ImagePullPolicy, Interface, Konnectivity, LbAlgo, LbKind,
+    LoadBalancer, NodeLocalKind, NodeLocalLoadBalancing, PortCheck, ProxyPod, Redirect, Settings,
+    VirtualServer, VrrpInstance, VrrpVersion,
 };
 
 use document::Document;

@@ -75,6 +75,13 @@ fn listeners(draft: &Draft<'_>) -> Vec<Listener> {
             nodes: Nodes::Controllers,
             place: places.user_space_proxy_bind_port.clone(),
         });
+        let extra = cplb.load_balancer.extra_ports.iter().zip(&places.load_balancer.extra_ports);
+        listeners.extend(extra.map(|(extra, at)| Listener {
+            port: extra.listen_port,
+            name: "the load balancer of an extra port (listenPort)",
+            nodes: Nodes::Controllers,
+            place: Some(at.listen_port.clone()),
+        }));
     }
     if let (Some(nllb), Some(places)) = (&settings.node_local_load_balancing, draft.nllb)
         && nllb.enabled

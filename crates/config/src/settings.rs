@@ -1,13 +1,13 @@
 //! What a checked document says, as plain data: the types every other part of the program reads.
 
 mod control_plane;
+mod load_balancer;
 mod node_local;
 mod virtual_server;
 mod vrrp_instance;
 
-pub use control_plane::{
-    ControlPlaneKind, ControlPlaneLoadBalancing, HealthCheck, LoadBalancer, Redirect,
-};
+pub use control_plane::{ControlPlaneKind, ControlPlaneLoadBalancing};
+pub use load_balancer::{Balance, ExtraPort, HealthCheck, LoadBalancer, PortCheck, Redirect};
 pub use node_local::{
     BindPorts, Image, ImagePullPolicy, NodeLocalKind, NodeLocalLoadBalancing, ProxyPod,
 };

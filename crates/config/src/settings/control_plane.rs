@@ -1,9 +1,8 @@
 //! Control plane load balancing.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::{VirtualServer, VrrpInstance};
+use super::{LoadBalancer, VirtualServer, VrrpInstance};
 
 /// `spec.network.controlPlaneLoadBalancing`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,66 +53,4 @@ pub enum ControlPlaneKind {
     /// This program itself.
     #[default]
     Builtin,
-}
-
-/// `controlPlaneLoadBalancing.loadBalancer`: the user space proxy and its backends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadBalancer {
-    /// How an apiserver is found to be usable.
-    pub health_check: HealthCheck,
-    /// Connections accepted at a time, at least 1; as many as the descriptors allow where absent.
-    pub max_connections: Option<u32>,
-    /// How long open connections may last after the proxy was told to stop; 30 s unless given.
-    pub drain_timeout: Duration,
-    /// How traffic to the apiserver's port of a virtual IP reaches the proxy.
-    pub redirect: Redirect,
-}
-
-impl Default for LoadBalancer {
-    fn default() -> Self {
-        Self {
-            health_check: HealthCheck::default(),
-            max_connections: None,
-            drain_timeout: Duration::from_secs(30),
-            redirect: Redirect::Auto,
-        }
-    }
-}
-
-/// `loadBalancer.healthCheck`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Time between two checks of a backend, 100 ms to 1 h; 1 s unless given.
-    pub interval: Duration,
-    /// Deadline of one check, above zero, at most `interval`; 900 ms unless given.
-    pub timeout: Duration,
-    /// Failures in a row that take a backend out, 1..=100; 2 unless given.
-    pub fall: u32,
-    /// Successes in a row that bring it back, 1..=100; 2 unless given.
-    pub rise: u32,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_millis(900),
-            fall: 2,
-            rise: 2,
-        }
-    }
-}
-
-/// How traffic to a virtual IP reaches the user space proxy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Redirect {
-    /// The best the kernel offers.
-    #[default]
-    Auto,
-    /// A table of nftables.
-    Nftables,
-    /// Rules of iptables.
-    Iptables,
-    /// Not at all: clients use the proxy's port.
-    None,
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    ControlPlaneKind, ControlPlaneLoadBalancing, HealthCheck, LbAlgo, LbKind, LoadBalancer,
-    Redirect, VirtualServer,
+    Balance, ControlPlaneKind, ControlPlaneLoadBalancing, HealthCheck, LbAlgo, LbKind,
+    LoadBalancer, Redirect, VirtualServer,
 };
 
 use crate::{accept, check, check_each, control_plane};
@@ -38,9 +38,14 @@ fn control_plane_defaults() {
                 fall: 2,
                 rise: 2,
             },
+            balance: Balance::RoundRobin,
             max_connections: None,
+            max_connections_per_source: None,
+            allowed_sources: Vec::new(),
             drain_timeout: Duration::from_secs(30),
             redirect: Redirect::Auto,
+            rebalance: None,
+            extra_ports: Vec::new(),
         },
     };
     assert_eq!(control_plane_of(&control_plane("enabled: false")), expected);
@@ -252,6 +257,7 @@ fn load_balancer_fields() {
         max_connections: Some(5000),
         drain_timeout: Duration::ZERO,
         redirect: Redirect::None,
+        ..LoadBalancer::default()
     };
     assert_eq!(found.load_balancer, expected);
     fn document(field: &str) -> String {

@@ -3,6 +3,7 @@
 mod control_plane;
 mod examples;
 mod instance;
+mod load_balancer;
 mod node_local;
 mod random;
 mod shapes;
