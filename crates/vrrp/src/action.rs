@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Advertisement, Instant};
@@ -21,7 +22,7 @@ pub enum Action {
 }
 
 /// The state of a virtual router (RFC 9568 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Not taking part: not started, left, or without its interface.
     Initialize,

@@ -35,14 +35,18 @@ pub enum Difference {
 
 /// The foreign routers heard.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ForeignRouters(BTreeMap<IpAddr, Foreign>);
+pub(crate) struct ForeignRouters {
+    heard: BTreeMap<IpAddr, Foreign>,
+    /// When the process before this one last refused a packet of one.
+    refused_before: Option<Instant>,
+}
 
 /// A forger must not make the list grow for ever.
 const MOST_FOREIGN: usize = 32;
 
 impl ForeignRouters {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IpAddr, &Foreign)> {
-        self.0.iter().map(|(source, foreign)| (*source, foreign))
+        self.heard.iter().map(|(source, foreign)| (*source, foreign))
     }
 
     /// Takes a packet to the records; the router silent for the longest time makes room.
@@ -53,27 +57,36 @@ impl ForeignRouters {
         difference: Difference,
         addresses: &[IpAddr],
     ) {
-        if self.0.len() == MOST_FOREIGN && !self.0.contains_key(&source) {
-            let silent = self.0.iter().min_by_key(|(_, foreign)| foreign.heard);
+        if self.heard.len() == MOST_FOREIGN && !self.heard.contains_key(&source) {
+            let silent = self.heard.iter().min_by_key(|(_, foreign)| foreign.heard);
             if let Some(silent) = silent.map(|(source, _)| *source) {
-                self.0.remove(&silent);
+                self.heard.remove(&silent);
             }
         }
-        let count = self.0.get(&source).map_or(0, |known| known.count) + 1;
+        let count = self.heard.get(&source).map_or(0, |known| known.count) + 1;
         let foreign = Foreign { difference, addresses: addresses.to_vec(), heard: now, count };
-        self.0.insert(source, foreign);
+        self.heard.insert(source, foreign);
     }
 
     /// Whether a router was heard within `time` whose packets are dropped. It may drop ours too.
     pub(crate) fn refused_since(&self, now: Instant, time: Duration) -> bool {
-        self.0.values().any(|foreign| {
-            matches!(foreign.difference, Difference::Refused(_))
-                && now.saturating_since(foreign.heard) < time
-        })
+        self.last_refused().is_some_and(|heard| now.saturating_since(heard) < time)
+    }
+
+    /// When a packet was last refused.
+    pub(crate) fn last_refused(&self) -> Option<Instant> {
+        let refused = |it: &&Foreign| matches!(it.difference, Difference::Refused(_));
+        let heard = self.heard.values().filter(refused).map(|foreign| foreign.heard).max();
+        heard.max(self.refused_before)
+    }
+
+    /// All that is known of those heard by the process before this one.
+    pub(crate) fn refused_before(last_refused: Option<Instant>) -> Self {
+        Self { heard: BTreeMap::new(), refused_before: last_refused }
     }
 
     /// The router speaks as one of ours now.
     pub(crate) fn forget(&mut self, source: IpAddr) {
-        self.0.remove(&source);
+        self.heard.remove(&source);
     }
 }

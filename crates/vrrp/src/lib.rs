@@ -32,7 +32,7 @@ pub use drop_reason::DropReason;
 pub use foreign::{Difference, Foreign};
 pub use packet::{Advertisement, Authentication, Checksum, Version};
 pub use peers::{Peer, Peers};
-pub use router::{Datagram, Lead, Outlook, VirtualRouter};
+pub use router::{Datagram, Estate, Lead, Outlook, VirtualRouter};
 pub use settings::{ChecksumChoice, Settings, SettingsError};
 pub use time::Instant;
 

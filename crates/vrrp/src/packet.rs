@@ -16,6 +16,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DropReason, PROTOCOL};
 
 mod checksum;
@@ -43,7 +45,7 @@ pub struct Advertisement {
 }
 
 /// A version of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Version {
     /// RFC 3768, IPv4 only.
     V2,
@@ -52,7 +54,7 @@ pub enum Version {
 }
 
 /// Version 2's authentication (RFC 2338 section 5.3.6, kept alive by keepalived).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Authentication {
     /// Type 0: eight bytes of zero are sent all the same.
     None,
@@ -63,7 +65,7 @@ pub enum Authentication {
 /// How version 3 over IPv4 computes its checksum; implementations disagree.
 ///
 /// Received packets may use any. Version 2 and IPv6 have one form only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Checksum {
     /// With a pseudo header of the real source and destination, as keepalived sends it.
     #[default]

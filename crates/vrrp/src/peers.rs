@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Instant;
 
 /// The other routers, as far as they are known.
 ///
 /// A Backup sends nothing (RFC 9568 section 6.4.2), so the network alone never names the heirs of
 /// a dead Active router. Configuration and the cluster's list of control plane nodes do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     /// The only routers listened to, where the settings name them.
     unicast: Vec<IpAddr>,
@@ -16,7 +18,7 @@ pub struct Peers {
 }
 
 /// What a router last said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Peer {
     /// The priority in its last advertisement.
     pub priority: u8,

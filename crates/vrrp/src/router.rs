@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::foreign::ForeignRouters;
 use crate::{
     Action, Checksum, ChecksumChoice, Counters, DropReason, Foreign, Instant, Peer, Peers, Reason,
@@ -9,6 +11,7 @@ use crate::{
 };
 
 mod check;
+mod estate;
 mod following;
 mod outlook;
 mod rules;
@@ -16,6 +19,7 @@ mod rules;
 mod tests;
 mod timing;
 
+pub use estate::Estate;
 pub use following::Lead;
 pub use outlook::Outlook;
 
@@ -90,7 +94,7 @@ pub struct Datagram<'a> {
 }
 
 /// The Active router as a Backup sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct ActiveRouter {
     address: IpAddr,
     priority: u8,
@@ -100,7 +104,7 @@ struct ActiveRouter {
 }
 
 /// Another owner of the addresses, from its first advertisement to its last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Rival {
     first: Instant,
     last: Instant,
@@ -329,6 +333,14 @@ impl VirtualRouter {
             State::Backup if self.is_owner() => self.become_active(now, Reason::Owner),
             State::Backup => self.watch(now),
             State::Initialize => {}
+        }
+    }
+
+    /// Has an Active router advertise at once: it then has a whole interval before the next time.
+    pub fn advertise_now(&mut self, now: Instant) {
+        self.notice_oversleeping(now);
+        if self.state == State::Active {
+            self.advertise(now);
         }
     }
 

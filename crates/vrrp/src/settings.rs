@@ -1,12 +1,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Authentication, Checksum, Version};
 
 /// The settings of one virtual router.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
     /// 1 to 255, the same on every node.
     pub virtual_router_id: u8,
@@ -37,7 +38,7 @@ pub struct Settings {
 }
 
 /// Which form of version 3's checksum over IPv4 is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ChecksumChoice {
     /// The form of the last accepted advertisement; keepalived's until one was heard. Where both
     /// forms are in use on a segment no choice satisfies everybody: [`Counters::checksums`] tells.

@@ -1,11 +1,15 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point in time, counted from an origin of the caller's choice.
 ///
 /// The caller must use one clock that only goes forward and also counts suspended time
 /// (`CLOCK_BOOTTIME`), so that a router that slept knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(Duration);
 
 impl Instant {

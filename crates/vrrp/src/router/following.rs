@@ -1,10 +1,12 @@
 //! Routers that move together: one leads, the others follow.
 
+use serde::{Deserialize, Serialize};
+
 use super::{LEAVING_PRIORITY, VirtualRouter};
 use crate::{Instant, Reason, State};
 
 /// What a router tells those of the same node that follow it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Lead {
     /// It is Active, so are they to be.
     Active,

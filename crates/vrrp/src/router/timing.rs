@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::VirtualRouter;
 use crate::{Instant, Version};
 
 /// One that starts late has the first, a Backup the second, an Active router the others.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Timers {
     /// When the start-up delay ends.
     pub(super) start: Option<Instant>,

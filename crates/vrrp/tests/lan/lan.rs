@@ -51,6 +51,12 @@ pub(crate) fn settings(number: usize) -> Settings {
     }
 }
 
+/// The router as it is in another process.
+fn successor(router: &VirtualRouter) -> VirtualRouter {
+    let estate = serde_json::to_vec(&router.estate()).expect("all of it can be written");
+    VirtualRouter::resume(serde_json::from_slice(&estate).expect("what was written can be read"))
+}
+
 impl Lan {
     /// Nodes with these settings and clocks, all started now.
     pub(crate) fn new(nodes: impl IntoIterator<Item = (Settings, Clock)>, seed: u64) -> Self {
@@ -91,6 +97,26 @@ impl Lan {
         let Node { settings, clock, .. } = &self.nodes[number];
         self.nodes[number] = Node::new(settings.clone(), *clock, self.now);
         self.boot(number);
+    }
+
+    /// Another process goes on in place of a node's, in no time; it does what the other one would.
+    pub(crate) fn succeed(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        if !node.runs() {
+            return;
+        }
+        let successor = successor(&node.router);
+        let now = node.clock.read(self.now);
+        assert_eq!(successor.outlook(now), node.router.outlook(now));
+        node.router = successor;
+        node.ask_for_deadline();
+    }
+
+    /// Another process takes the place of a node's, which has been frozen, and goes on with what it
+    /// had left: to be thawed.
+    pub(crate) fn succeed_frozen(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        node.router = successor(&node.router);
     }
 
     pub(crate) fn freeze(&mut self, number: usize) {

@@ -59,6 +59,7 @@ enum Fault {
     Ready(usize, bool),
     Track(usize, i16),
     HandOver(usize),
+    Succeed(usize),
     /// Into up to three parts, by this pattern.
     Partition(u64),
     Heal,
@@ -74,7 +75,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         2 => (number.clone(), any::<bool>()).prop_map(|(number, up)| Fault::Link(number, up)),
         3 => (number.clone(), any::<bool>()).prop_map(|(number, ready)| Fault::Ready(number, ready)),
         1 => (number.clone(), -150..50_i16).prop_map(|(number, by)| Fault::Track(number, by)),
-        2 => number.prop_map(Fault::HandOver),
+        2 => number.clone().prop_map(Fault::HandOver),
+        2 => number.prop_map(Fault::Succeed),
         2 => any::<u64>().prop_map(Fault::Partition),
         2 => Just(Fault::Heal),
     ]
@@ -212,6 +214,7 @@ impl Scenario {
                 let patience = self.longest_interval() * 4;
                 lan.with_router(nth(number), |router, now| router.hand_over(now, patience));
             }
+            Fault::Succeed(number) => lan.succeed(nth(number)),
             Fault::Partition(pattern) => {
                 lan.partition(|number| (pattern >> (number % 32 * 2)) as usize % 4 % 3);
             }

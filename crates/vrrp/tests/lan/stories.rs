@@ -77,6 +77,49 @@ fn a_planned_hand_over_leaves_no_moment_without_a_holder() {
 }
 
 #[test]
+fn a_holder_whose_process_is_replaced_goes_on_with_its_next_advertisement() {
+    let mut lan = settled();
+    for pause in [0, 1, 500, 999] {
+        lan.freeze(2);
+        lan.run(Duration::from_millis(pause));
+        lan.succeed_frozen(2);
+        lan.thaw(2);
+        lan.run(Duration::from_millis(1_700));
+    }
+    assert_eq!(lan.holder(), 2);
+    assert_eq!(lan.transitions, []);
+
+    // 3 x 1 s + (256 - 200) / 256 s (RFC 3768 section 6.1), after which the others go on without it.
+    lan.freeze(2);
+    lan.run(Duration::from_millis(4_500));
+    lan.succeed_frozen(2);
+    lan.begin_history();
+    lan.thaw(2);
+    lan.run(Duration::from_secs(10));
+    assert_eq!(lan.holder(), 1);
+    assert_eq!(lan.longest(&ALL, several), Duration::ZERO);
+    assert!(
+        matches!(lan.transitions[..], [(2, told)] if matches!(told.reason, Reason::Overslept(_)))
+    );
+}
+
+#[test]
+fn a_backup_whose_process_is_replaced_follows_the_holder_s_death_as_soon() {
+    let mut lan = settled();
+    lan.succeed(0);
+    lan.succeed(1);
+    lan.crash(2);
+    lan.run(Duration::from_secs(2));
+    lan.succeed(0);
+    lan.succeed(1);
+    lan.run(Duration::from_secs(10));
+    assert_eq!(lan.holder(), 1);
+    assert_eq!(lan.longest(&ALL, several), Duration::ZERO);
+    let silence = lan.longest(&ALL, none);
+    assert!(silence <= Duration::from_micros(3_218_750), "{silence:?} without a holder");
+}
+
+#[test]
 fn a_thawed_holder_takes_nothing_back() {
     let mut lan = settled();
     lan.freeze(2);
