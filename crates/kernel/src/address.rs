@@ -58,6 +58,12 @@ impl Addresses {
         Ok(Self { socket: Socket::open(Protocol::Route)?, held: HashSet::new() })
     }
 
+    /// Takes an address for ours that another process of ours has held until now, mark or no mark:
+    /// [`Addresses::hold`] renews it.
+    pub fn adopt(&mut self, link_index: u32, address: &VirtualAddress) {
+        self.held.insert((link_index, *address));
+    }
+
     /// Puts the address on the interface, or renews it, for `lifetime` from now.
     ///
     /// The kernel counts whole seconds: a fraction is cut off, and less than one second is one. It

@@ -55,6 +55,11 @@ impl AddressLabels {
         Ok(())
     }
 
+    /// Lets go of the labels without taking them away: another process goes on with them.
+    pub fn leave(mut self) {
+        self.set.clear();
+    }
+
     /// The labels of single addresses in the socket's network namespace, whoever set them.
     pub fn list(&mut self) -> Result<BTreeMap<Ipv6Addr, u32>, Error> {
         let question = RouteNetlinkMessage::GetAddrLabel(any());

@@ -104,6 +104,21 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Goes on with a socket of another process, which must not use it at the same time: both would
+    /// read the answers.
+    pub(crate) fn inherit(fd: OwnedFd) -> Result<Self, Error> {
+        net::getsockname(&fd)
+            .and_then(SocketAddrNetlink::try_from)
+            .map_err(|errno| Error::system("go on with an inherited netlink socket", errno))?;
+        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER_BYTES] })
+    }
+
+    /// The same socket, for another process.
+    pub(crate) fn duplicate(&self) -> Result<OwnedFd, Error> {
+        rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)
+            .map_err(|errno| Error::system("duplicate a netlink socket", errno))
+    }
+
     /// Opens a non-blocking socket that hears the notifications of `groups`, a mask of RTMGRP_*.
     pub(crate) fn subscribe(protocol: Protocol, groups: u32) -> Result<Self, Error> {
         Self::bound(protocol, SocketFlags::NONBLOCK, groups)

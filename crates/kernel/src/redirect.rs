@@ -10,6 +10,8 @@ mod nftables;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 pub use self::error::Error;
 use self::iptables::Iptables;
@@ -69,7 +71,28 @@ pub enum Method {
 pub struct Redirect {
     firewall: Firewall,
     rules: Vec<Rule>,
+    looked: Instant,
+    /// A successor has them.
+    left: bool,
 }
+
+/// What holds the rules, for the process that goes on in place of this one. Dropping it removes
+/// nothing.
+#[derive(Debug)]
+pub enum Bequest {
+    /// The socket that owns the nftables table: as long as either process has it, the table stays.
+    Nftables {
+        /// The socket. Only one of the two processes may use it at a time.
+        socket: OwnedFd,
+        /// Whether the kernel removes the table with the socket (since Linux 5.12).
+        owned: bool,
+    },
+    /// Chains of iptables, which belong to nobody.
+    Iptables,
+}
+
+/// How often the rules of iptables are looked at.
+const IPTABLES_EACH: Duration = Duration::from_secs(5);
 
 /// What holds the rules.
 #[derive(Debug)]
@@ -109,7 +132,41 @@ impl Redirect {
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { firewall, rules: rules.to_vec() })
+        Ok(Self { firewall, rules: rules.to_vec(), looked: Instant::now(), left: false })
+    }
+
+    /// What a successor in another process needs for [`Redirect::inherit`].
+    ///
+    /// # Errors
+    /// A want of descriptors.
+    pub fn bequeath(&self) -> Result<Bequest, Error> {
+        Ok(match &self.firewall {
+            Firewall::Nftables(nftables) => {
+                let (socket, owned) = nftables.bequeath()?;
+                Bequest::Nftables { socket, owned }
+            }
+            Firewall::Iptables(_) => Bequest::Iptables,
+        })
+    }
+
+    /// Goes on with the rules of another process, which must not touch them any more, and has them
+    /// be `rules`. With nftables no connection meets a moment without rules.
+    ///
+    /// # Errors
+    /// As [`Redirect::install`]; the rules are then as they were.
+    pub fn inherit(bequest: Bequest, table: &str, rules: &[Rule]) -> Result<Self, Error> {
+        let firewall = match bequest {
+            Bequest::Nftables { socket, owned } => {
+                Firewall::Nftables(Nftables::inherit(table, socket, owned, rules)?)
+            }
+            Bequest::Iptables => Firewall::Iptables(Iptables::inherit(table, rules)?),
+        };
+        Ok(Self { firewall, rules: rules.to_vec(), looked: Instant::now(), left: false })
+    }
+
+    /// Lets go of the rules without removing them: a successor has inherited them.
+    pub fn leave(mut self) {
+        self.left = true;
     }
 
     /// Exchanges the rules for others: with nftables no connection meets a moment without rules.
@@ -127,7 +184,20 @@ impl Redirect {
         Ok(())
     }
 
-    /// Whether the rules are all still there; cheap enough to ask every second.
+    /// Whether it is time to ask [`Redirect::intact`]: with nftables always, since that costs next to
+    /// nothing, with iptables every 5 seconds, since that starts a program for each family.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let due = match &self.firewall {
+            Firewall::Nftables(_) => true,
+            Firewall::Iptables(_) => now.saturating_duration_since(self.looked) >= IPTABLES_EACH,
+        };
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
+    /// Whether the rules are all still there.
     ///
     /// # Errors
     /// When the firewall cannot be read.
@@ -179,6 +249,9 @@ impl Redirect {
 
 impl Drop for Redirect {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         if let Err(error) = self.remove_in_place() {
             tracing::warn!(%error, "could not remove the firewall redirect");
         }

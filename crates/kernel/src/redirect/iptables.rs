@@ -39,6 +39,15 @@ impl Iptables {
         Ok(this)
     }
 
+    /// Goes on with the rules of another process.
+    pub(super) fn inherit(table: &str, rules: &[Rule]) -> Result<Self, Error> {
+        let this = Self { prefix: table.to_uppercase() };
+        if !this.intact(rules)? {
+            this.replace(rules)?;
+        }
+        Ok(this)
+    }
+
     /// Sets the rules of both families, whatever is there of ours; on an error none stay.
     pub(super) fn replace(&self, rules: &[Rule]) -> Result<(), Error> {
         for (programs, rules) in by_family(rules) {

@@ -2,6 +2,8 @@
 
 mod message;
 
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 
@@ -25,6 +27,29 @@ impl Nftables {
         let mut this = Self { socket: open()?, table: table.to_owned(), owned: true };
         this.reinstall(rules)?;
         Ok(this)
+    }
+
+    /// Goes on with the table that this socket of another process owns.
+    pub(super) fn inherit(
+        table: &str,
+        socket: OwnedFd,
+        owned: bool,
+        rules: &[Rule],
+    ) -> Result<Self, Error> {
+        let mut this = Self { socket: Socket::inherit(socket)?, table: table.to_owned(), owned };
+        if this.intact(rules)? {
+            return Ok(this);
+        }
+        match removable_table(&mut this.socket, table)? {
+            Some(_) => this.exchange(rules)?,
+            None => this.reinstall(rules)?,
+        }
+        Ok(this)
+    }
+
+    /// The socket that owns the table, and whether the kernel knows that it does.
+    pub(super) fn bequeath(&self) -> Result<(OwnedFd, bool), Error> {
+        Ok((self.socket.duplicate()?, self.owned))
     }
 
     /// Makes the table anew, in one batch with the deletion of what is there of ours.
@@ -52,7 +77,11 @@ impl Nftables {
         if !self.intact(old)? {
             return self.reinstall(new);
         }
-        // The chains stay: between two chains of the same priority a packet could slip through.
+        self.exchange(new)
+    }
+
+    /// The chains stay: between two chains of the same priority a packet could slip through.
+    fn exchange(&mut self, new: &[Rule]) -> Result<(), Error> {
         let mut messages = vec![message::flush_rules(&self.table)];
         messages.extend(message::create_rules(&self.table, new));
         let purpose = format!("replace the rules of the nftables table {}", self.table);

@@ -175,6 +175,53 @@ fn no_connection_slips_through_while_rules_are_replaced() {
 }
 
 #[test]
+fn rules_change_hands_and_no_connection_slips_through() {
+    let (cable, listeners) = host_with_vips();
+    let mut holder = cable.here(|| Redirect::install(TABLE, &[V4]).unwrap());
+    let done = AtomicBool::new(false);
+    let changed = thread::scope(|scope| {
+        let changing = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(Ordering::Relaxed) {
+                let rules = if rounds % 2 == 0 { &[V4, V6][..] } else { &[V4] };
+                let bequest = holder.bequeath().unwrap();
+                let heir = Redirect::inherit(bequest, TABLE, rules).unwrap();
+                std::mem::replace(&mut holder, heir).leave();
+                rounds += 1;
+            }
+            rounds
+        });
+        let ports: Vec<u16> =
+            (0..300).map(|_| port_reached(V4.vip, 6443, &cable.there, &listeners)).collect();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(ports, [6444; 300]);
+        changing.join().unwrap()
+    });
+    assert!(changed > 10, "changed hands only {changed} times");
+
+    // One that nobody accepts takes nothing away, and the last holder everything.
+    drop(holder.bequeath().unwrap());
+    assert!(cable.here(|| ruleset().contains("table inet cplb")));
+    drop(holder);
+    assert_eq!(cable.here(ruleset), "");
+}
+
+#[test]
+fn rules_of_iptables_change_hands_too() {
+    let (cable, listeners) = host_with_vips();
+    cable.here(|| {
+        let old = Redirect::install_by(Method::Iptables, TABLE, &[V4]).unwrap();
+        let mut new = Redirect::inherit(old.bequeath().unwrap(), TABLE, &[V6]).unwrap();
+        old.leave();
+        assert!(new.intact().unwrap());
+        assert_eq!(port_reached(V6.vip, 6443, &cable.there, &listeners), 6444);
+        assert_eq!(port_reached(V4.vip, 6443, &cable.there, &listeners), 6443);
+        new.remove().unwrap();
+        assert_eq!(port_reached(V6.vip, 6443, &cable.there, &listeners), 6443);
+    });
+}
+
+#[test]
 fn replacing_leaves_only_the_new_rules() {
     in_namespace(|| {
         let mut redirect = Redirect::install(TABLE, &[V4]).unwrap();
