@@ -36,6 +36,12 @@ pub enum Error {
     /// The thread or its descriptors could not be made.
     #[error("cannot start the VRRP thread: {0}")]
     Thread(#[source] io::Error),
+    /// The process that this one was to succeed is gone, or gave up.
+    #[error("the previous process ended before it had passed the virtual routers on")]
+    NoPredecessor,
+    /// What the previous process passed on cannot be read.
+    #[error("cannot understand what the previous process passed on: {0}")]
+    Estate(#[source] io::Error),
     /// Somebody who does not speak VRRP with us has the address.
     #[error(
         "{address} is already answered by {mac} on {interface}, which does not take part in virtual router {router_id}: \

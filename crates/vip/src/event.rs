@@ -59,6 +59,19 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// Another process has taken the virtual routers over, and this one speaks no more: the thread
+    /// ended, addresses and all are where they were.
+    PassedOn {
+        /// How long nobody spoke.
+        pause: Duration,
+    },
+    /// No other process has taken over, and this one goes on as before.
+    NotPassedOn {
+        /// Why.
+        reason: String,
+    },
+    /// This process has taken the virtual routers over from another one.
+    TookOver,
     /// The thread ended: after a stop, a completed hand-over, or an error.
     Ended(Result<(), Error>),
 }

@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::instance::Running;
+use crate::relay::Relay;
 use crate::speaker::Speaker;
+use crate::succession::Identity;
 use crate::{Error, Event, Instance, Service, Settings, Status, now};
 
 /// The virtual IPs of this node, served by threads of their own.
@@ -48,9 +50,19 @@ pub(crate) enum Command {
     Update(usize, Box<Instance>),
     Remove(usize),
     HandOver(Duration),
+    PassOn(Relay, OwnedFd),
     /// The keeper put the addresses of this instance on their interface.
     Held(usize),
+    /// The keeper renews nothing now.
+    Resting,
     Stop,
+}
+
+/// How a thread begins that succeeds another process.
+pub(crate) struct StandBy {
+    pub(crate) relay: OwnedFd,
+    /// Told once the thread only waits for the baton.
+    pub(crate) stands_by: Sender<()>,
 }
 
 impl Vip {
@@ -61,12 +73,42 @@ impl Vip {
         service: Arc<dyn Service>,
         tell: Arc<dyn Fn(Event) + Send + Sync>,
     ) -> Result<Self, Error> {
+        Self::begin(settings, service, tell, None)
+    }
+
+    /// Goes on in place of another process of this machine, once that passes its virtual routers on
+    /// to the other end of `relay` ([`Vip::pass_on`]): [`Event::TookOver`]. Until then it only
+    /// stands by. When this returns, all is prepared and the other process may pass on.
+    ///
+    /// It ends with [`Error::NoPredecessor`] when that process ends before.
+    pub fn succeed(
+        settings: Settings,
+        service: Arc<dyn Service>,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
+        relay: OwnedFd,
+    ) -> Result<Self, Error> {
+        let (stands_by, ready) = mpsc::channel();
+        let vip = Self::begin(settings, service, tell, Some(StandBy { relay, stands_by }))?;
+        // An error means that the thread has ended already, which it tells.
+        let _ = ready.recv();
+        Ok(vip)
+    }
+
+    fn begin(
+        settings: Settings,
+        service: Arc<dyn Service>,
+        tell: Arc<dyn Fn(Event) + Send + Sync>,
+        stand_by: Option<StandBy>,
+    ) -> Result<Self, Error> {
         let start = now();
         let instances: Vec<_> = settings.instances.iter().cloned().enumerate().collect();
-        let running = instances
+        let mut running = instances
             .iter()
             .map(|(number, instance)| Running::open(*number, instance.clone(), start))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        if stand_by.is_none() {
+            running.iter_mut().for_each(|it| it.router().start(start));
+        }
         let (commands, receiver) = mpsc::channel();
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::Thread(errno.into()))?;
@@ -84,7 +126,7 @@ impl Vip {
         )?;
         let thread = std::thread::Builder::new()
             .name("vrrp".into())
-            .spawn(move || speaker.run())
+            .spawn(move || speaker.run(stand_by))
             .map_err(Error::Thread)?;
         let numbers = instances.len();
         Ok(Self { commander, status, thread: Some(thread), instances, numbers })
@@ -111,7 +153,8 @@ impl Vip {
                 }
                 None => {
                     numbers += 1;
-                    let running = Running::open(numbers, instance.clone(), start)?;
+                    let mut running = Running::open(numbers, instance.clone(), start)?;
+                    running.router().start(start);
                     applied.added.push(instance.name.clone());
                     commands.push(Command::Add(Box::new(running)));
                     numbers
@@ -146,6 +189,20 @@ impl Vip {
     /// Starts the planned hand-over; [`Event::Ended`] tells when it is over, `patience` at most.
     pub fn hand_over(&self, patience: Duration) {
         self.commander.give(Command::HandOver(patience));
+    }
+
+    /// Passes the virtual routers on to `process` (a pidfd), which waits for them at the other end
+    /// of `relay` in [`Vip::succeed`]. At a quiet moment it is the one that speaks, and this one
+    /// ends with [`Event::PassedOn`]; the addresses stay where they are. If it does not take over
+    /// in time, this one goes on as before: [`Event::NotPassedOn`]. A process that hangs in the
+    /// middle of it is killed.
+    pub fn pass_on(&self, relay: Relay, process: OwnedFd) {
+        self.commander.give(Command::PassOn(relay, process));
+    }
+
+    /// Which virtual routers it runs, for a successor to see whether it would run them too.
+    pub fn identities(&self) -> Vec<Identity> {
+        self.instances.iter().map(|(_, instance)| instance.identity()).collect()
     }
 
     /// What it does at this moment.

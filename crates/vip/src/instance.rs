@@ -15,6 +15,7 @@ use crate::outbox::Outboxes;
 use crate::{Error, Event, Instance, InstanceStatus, PastTransition};
 
 mod holding;
+mod passing;
 mod tools;
 
 use tools::{Tools, mac, witness};
@@ -61,6 +62,7 @@ const TRANSITIONS_KEPT: usize = 16;
 const DATAGRAMS_A_TURN: usize = 512;
 
 impl Running {
+    /// Its router is not started yet.
     pub(crate) fn open(number: usize, instance: Instance, now: Instant) -> Result<Self, Error> {
         instance
             .router
@@ -78,7 +80,6 @@ impl Running {
         if !instance.link.up {
             router.set_link(now, false);
         }
-        router.start(now);
         Ok(Self {
             number,
             instance,

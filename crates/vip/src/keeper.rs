@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kernel::address::{Addresses, VirtualAddress};
 
+use crate::handle::Command;
 use crate::pulse::Pulse;
 use crate::{Error, Event, Service};
 
@@ -36,6 +37,11 @@ enum Order {
     /// Of the instance with this number.
     Hold(usize, Holding),
     Release(usize, Holding),
+    /// Another process has held them until now.
+    Adopt(Holding),
+    /// Renew nothing, as another process is about to.
+    Rest,
+    GoOn,
     End,
 }
 
@@ -46,14 +52,14 @@ const RENEW_EACH: Duration = Duration::from_millis(500);
 const PULSE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Keeper {
-    /// `held` is told the number of an instance whose addresses have come.
+    /// `report` is told whose addresses have come, and of a rest.
     pub(crate) fn start(
         lifetime: Duration,
         realtime: bool,
         pulse: Arc<Pulse>,
         service: Arc<dyn Service>,
         tell: Arc<dyn Fn(Event) + Send + Sync>,
-        held: impl Fn(usize) + Send + 'static,
+        report: impl Fn(Command) + Send + 'static,
     ) -> Result<Self, Error> {
         let (orders, receiver) = mpsc::channel();
         let work = Work {
@@ -62,8 +68,9 @@ impl Keeper {
             pulse,
             service,
             tell,
-            held: Box::new(held),
+            report: Box::new(report),
             kept: BTreeMap::new(),
+            resting: false,
         };
         let thread = std::thread::Builder::new()
             .name("vip-addresses".into())
@@ -86,6 +93,20 @@ impl Keeper {
     pub(crate) fn release(&self, instance: usize, holding: Holding) {
         let _ = self.orders.send(Order::Release(instance, holding));
     }
+
+    /// Goes on with addresses that another process held: to be held, or released, from now on.
+    pub(crate) fn adopt(&self, holding: Holding) {
+        let _ = self.orders.send(Order::Adopt(holding));
+    }
+
+    /// Renews nothing from then on: [`Command::Resting`].
+    pub(crate) fn rest(&self) {
+        let _ = self.orders.send(Order::Rest);
+    }
+
+    pub(crate) fn go_on(&self) {
+        let _ = self.orders.send(Order::GoOn);
+    }
 }
 
 impl Drop for Keeper {
@@ -104,8 +125,9 @@ struct Work {
     pulse: Arc<Pulse>,
     service: Arc<dyn Service>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
-    held: Box<dyn Fn(usize) + Send>,
+    report: Box<dyn Fn(Command) + Send>,
     kept: BTreeMap<usize, Kept>,
+    resting: bool,
 }
 
 struct Kept {
@@ -130,6 +152,17 @@ impl Work {
                     self.kept.remove(&number);
                     self.release(&holding);
                 }
+                Ok(Order::Adopt(Holding { link_index, addresses, .. })) => {
+                    addresses.iter().for_each(|it| self.addresses.adopt(link_index, it));
+                }
+                Ok(Order::Rest) => {
+                    self.resting = true;
+                    (self.report)(Command::Resting);
+                }
+                Ok(Order::GoOn) => {
+                    self.resting = false;
+                    self.renew();
+                }
                 Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     renew = Instant::now() + RENEW_EACH;
@@ -140,6 +173,9 @@ impl Work {
     }
 
     fn renew(&mut self) {
+        if self.resting {
+            return;
+        }
         let alive = self.pulse.beat_within(PULSE_WITHIN) && self.service.alive();
         let numbers: Vec<usize> = self.kept.keys().copied().collect();
         for number in numbers {
@@ -160,7 +196,7 @@ impl Work {
         match outcome {
             Ok(()) => {
                 if !std::mem::replace(&mut kept.there, true) {
-                    (self.held)(number);
+                    (self.report)(Command::Held(number));
                 }
                 kept.trouble = None;
             }

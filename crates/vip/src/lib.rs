@@ -20,6 +20,9 @@
 //! The addresses carry a lifetime in the kernel that only the keeper renews, and only while the
 //! speaker turns and the [`Service`] behind the addresses proves to be alive: killed or frozen, the
 //! node loses them by itself.
+//!
+//! Another process of this machine can go on in place of this one, so that the daemon can be
+//! replaced and nothing moves: [`Vip::pass_on`] and [`Vip::succeed`].
 
 mod announcements;
 mod claim;
@@ -31,15 +34,19 @@ mod instance;
 mod keeper;
 mod outbox;
 mod pulse;
+mod relay;
 mod service;
 mod settings;
 mod speaker;
 mod status;
+mod succession;
 
 pub use clock::{age, now};
 pub use error::Error;
 pub use event::Event;
 pub use handle::{Applied, Vip};
+pub use relay::Relay;
 pub use service::Service;
 pub use settings::{Instance, Settings};
 pub use status::{InstanceStatus, PastTransition, Status};
+pub use succession::Identity;

@@ -3,6 +3,8 @@ use std::time::Duration;
 use kernel::address::VirtualAddress;
 use kernel::link::Link;
 
+use crate::Identity;
+
 /// What the speaker runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -30,10 +32,13 @@ pub struct Instance {
 impl Instance {
     /// Whether `other` can be had from this one without new sockets.
     pub(crate) fn is_same_router(&self, other: &Self) -> bool {
-        let same = |router: &vrrp::Settings| {
-            (router.virtual_router_id, router.source, router.unicast_peers.is_empty())
-        };
-        self.link.index == other.link.index && same(&self.router) == same(&other.router)
+        let sockets = |it: &Self| Identity { name: String::new(), ..it.identity() };
+        sockets(self) == sockets(other)
+    }
+
+    /// What makes it the same virtual router in another process.
+    pub fn identity(&self) -> Identity {
+        Identity::new(&self.name, self.link.index, &self.router)
     }
 
     /// Whether nothing that is set differs; the interface may be in another state.

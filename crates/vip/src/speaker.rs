@@ -6,21 +6,34 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kernel::monitor::{self, Monitor};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use vrrp::Instant;
 
-use crate::handle::{Command, Commander};
+use crate::handle::{Command, Commander, StandBy};
 use crate::instance::{Machine, Running};
 use crate::keeper::Keeper;
 use crate::outbox::Outboxes;
 use crate::pulse::Pulse;
+use crate::relay::timespec;
 use crate::{Error, Event, Service, Settings, Status, now};
+
+mod passing;
+
+use passing::Passing;
 
 /// How often the service is looked at, and the longest the thread ever sleeps.
 const LOOK_EACH: Duration = Duration::from_millis(500);
 
 /// Above everything ordinary, below the kernel's own real-time threads (which have 50).
 pub(crate) const REALTIME_PRIORITY: u8 = 40;
+
+/// How the thread ended.
+enum End {
+    /// Stopped or left.
+    Over,
+    /// Another process goes on.
+    PassedOn { pause: Duration },
+}
 
 /// The thread that speaks VRRP.
 pub(crate) struct Speaker {
@@ -39,6 +52,8 @@ pub(crate) struct Speaker {
     /// What others were told: everybody is to leave, and the thread ends with the last one.
     ending: bool,
     peers: Option<Vec<IpAddr>>,
+    /// Another process is about to go on in place of this one.
+    passing: Option<Passing>,
     status: Arc<ArcSwap<Status>>,
     tell: Arc<dyn Fn(Event) + Send + Sync>,
 }
@@ -61,7 +76,7 @@ impl Speaker {
             Arc::clone(&pulse),
             Arc::clone(&service),
             Arc::clone(&tell),
-            move |number| commander.give(Command::Held(number)),
+            move |command| commander.give(command),
         )?;
         let speaker = Self {
             instances,
@@ -78,6 +93,7 @@ impl Speaker {
             wake,
             ending: false,
             peers: None,
+            passing: None,
             status,
             tell,
         };
@@ -85,9 +101,18 @@ impl Speaker {
         Ok(speaker)
     }
 
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, stand_by: Option<StandBy>) {
         self.ask_for_realtime();
-        let result = self.turn_until_over();
+        let begun = stand_by.map_or(Ok(()), |stand_by| self.stand_by(stand_by));
+        let result = match begun.and_then(|()| self.turn_until_over()) {
+            Ok(End::PassedOn { pause }) => {
+                let Self { keeper, tell, .. } = self;
+                drop(keeper);
+                return tell(Event::PassedOn { pause });
+            }
+            Ok(End::Over) => Ok(()),
+            Err(error) => Err(error),
+        };
         // Also after an error nothing of ours may stay behind.
         let now = now();
         for instance in &mut self.instances {
@@ -104,7 +129,7 @@ impl Speaker {
         tell(Event::Ended(result));
     }
 
-    fn turn_until_over(&mut self) -> Result<(), Error> {
+    fn turn_until_over(&mut self) -> Result<End, Error> {
         loop {
             let start = now();
             self.move_together(start)?;
@@ -113,7 +138,7 @@ impl Speaker {
             self.pulse.beat();
             self.publish();
             if self.ending && self.instances.iter().all(Running::is_over) {
-                return Ok(());
+                return Ok(End::Over);
             }
             if !self.ending {
                 self.instances.retain(|instance| !instance.is_over());
@@ -122,7 +147,7 @@ impl Speaker {
 
             let now = now();
             if !self.obey(now) {
-                return Ok(());
+                return Ok(End::Over);
             }
             // First everything that was received, then the timers: a late thread must not take its
             // own lateness for the silence of others.
@@ -141,6 +166,9 @@ impl Speaker {
                 self.look = now + LOOK_EACH;
                 self.look_at_the_service(now);
             }
+            if let Some(pause) = self.pass_on() {
+                return Ok(End::PassedOn { pause });
+            }
         }
     }
 
@@ -149,19 +177,21 @@ impl Speaker {
         let deadlines = [deadline, self.outboxes.next(), Some(self.look)];
         let deadline = deadlines.into_iter().flatten().min().unwrap_or_default();
         let pause = deadline.saturating_since(now());
-        let timeout = Timespec {
-            tv_sec: pause.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: pause.subsec_nanos().into(),
-        };
+        self.wait_for(pause, None);
+    }
+
+    /// For what concerns the virtual routers, or for `other`.
+    fn wait_for(&self, pause: Duration, other: Option<BorrowedFd<'_>>) {
         let sockets = self.instances.iter().flat_map(Running::descriptors);
-        let others: [BorrowedFd<'_>; 2] = [self.wake.as_fd(), self.monitor.as_fd()];
-        let mut descriptors: Vec<PollFd<'_>> = others
+        let own: [BorrowedFd<'_>; 2] = [self.wake.as_fd(), self.monitor.as_fd()];
+        let mut descriptors: Vec<PollFd<'_>> = own
             .into_iter()
+            .chain(other)
             .chain(sockets)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         // An interrupted wait is a short one.
-        let _ = poll(&mut descriptors, Some(&timeout));
+        let _ = poll(&mut descriptors, Some(&timespec(pause)));
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
@@ -203,6 +233,7 @@ impl Speaker {
                 }
                 Command::HandOver(patience) => {
                     self.ending = true;
+                    self.keep("this node is leaving");
                     for instance in &mut self.instances {
                         instance.router().hand_over(now, patience);
                     }
@@ -210,6 +241,14 @@ impl Speaker {
                 Command::Held(number) => {
                     if let Some(instance) = find(&mut self.instances, number) {
                         instance.held(now);
+                    }
+                }
+                Command::PassOn(relay, process) => {
+                    self.passing = Some(Passing::new(now, relay, process));
+                }
+                Command::Resting => {
+                    if let Some(passing) = &mut self.passing {
+                        passing.keeper_rests = true;
                     }
                 }
                 Command::Stop => return false,
