@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p proxy --bench peers -- --install      # once: the peers, from Debian and PyPI
-//! cargo bench -p proxy --bench peers [-- --quick | --only WORK | --peer NAME | --repeat N]
+//! cargo bench -p proxy --bench peers [-- --quick | --only WORK | --peer NAME | --threads N | --repeat N]
 //! ```
 //!
 //! Needs root or the right to make user namespaces; `--install` needs root.
@@ -30,7 +30,7 @@ use error::Error;
 use figures::Figures;
 use lan::{BACKENDS, Lan, PROXY};
 use meter::Meter;
-use peer::{AS_PROXY, Peer, Programs};
+use peer::{AS_PROXY, Peer, Programs, THREADS};
 use work::{Scale, Work};
 
 /// Measures what work costs cplb's proxy and its peers.
@@ -55,6 +55,9 @@ struct Options {
     /// Leave this proxy out; may be given again
     #[arg(long, value_name = "NAME")]
     without: Vec<Peer>,
+    /// Give each proxy so many threads, instead of cplb its default and the others two
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: Option<u32>,
     /// Where Envoy and Go are or shall be installed
     #[arg(long, value_name = "DIRECTORY", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/peers"))]
     programs: PathBuf,
@@ -65,7 +68,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let outcome = match std::env::args().nth(1) {
-        Some(argument) if argument == AS_PROXY => serve(),
+        Some(argument) if argument == AS_PROXY => serve(std::env::args().nth(2)),
         _ => run(&Options::parse()),
     };
     match outcome {
@@ -78,8 +81,11 @@ fn main() -> ExitCode {
 }
 
 /// Is the proxy that is measured.
-fn serve() -> Result<(), Error> {
-    let settings = proxy::Settings { listen: vec![PROXY], ..proxy::Settings::default() };
+fn serve(threads: Option<String>) -> Result<(), Error> {
+    let mut settings = proxy::Settings { listen: vec![PROXY], ..proxy::Settings::default() };
+    if let Some(threads) = threads.and_then(|it| it.parse().ok()) {
+        settings.threads = threads;
+    }
     let refused = |error: &dyn std::error::Error| Error::NotServing {
         proxy: Peer::Cplb.name(),
         why: error.to_string(),
@@ -138,7 +144,7 @@ fn run(options: &Options) -> Result<(), Error> {
             let lan = Lan::build()?;
             let origin = Instant::now();
             let _backends = Backends::start(&lan, origin)?;
-            let running = peer.start(&lan, &programs, directory.path())?;
+            let running = peer.start(&lan, &programs, options.threads, directory.path())?;
             let meter = Meter::new(running.process());
             for work in &works {
                 let sample = work.measure(&lan, *peer, &meter, scale, origin)?;
@@ -147,17 +153,24 @@ fn run(options: &Options) -> Result<(), Error> {
             }
         }
     }
-    println!("{}", describe(&versions, repeats));
+    println!("{}", describe(&versions, repeats, options.threads));
     println!("{}", figures.table(&peers));
     Ok(())
 }
 
 /// The figures depend on it.
-fn describe(versions: &[String], repeats: u32) -> String {
+fn describe(versions: &[String], repeats: u32, threads: Option<u32>) -> String {
     let system = rustix::system::uname();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match threads {
+        Some(threads) => format!("each proxy with {threads} threads"),
+        None => {
+            let own = proxy::Settings::default().threads;
+            format!("cplb with {own} threads, its default, the others with {THREADS}")
+        }
+    };
     format!(
-        "{}\n- {} {}, {processors} processors{}\n- medians of {repeats}; in brackets what cplb's is of the peer's\n",
+        "{}\n- {} {}, {processors} processors{}\n- {threads}\n- medians of {repeats}; in brackets what cplb's is of the peer's\n",
         versions.iter().map(|version| format!("- {version}")).collect::<Vec<_>>().join("\n"),
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),

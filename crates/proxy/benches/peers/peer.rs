@@ -34,6 +34,10 @@ pub(crate) struct Programs {
 /// The argument by which this program is the proxy that is measured.
 pub(crate) const AS_PROXY: &str = "as-proxy";
 
+/// What the others get, unless told otherwise: one for each processor of the machine that the
+/// figures are from.
+pub(crate) const THREADS: u32 = 2;
+
 /// A proxy listens by then.
 const START: Duration = Duration::from_secs(10);
 
@@ -83,9 +87,10 @@ impl Peer {
         self,
         lan: &Lan,
         programs: &Programs,
+        threads: Option<u32>,
         directory: &Path,
     ) -> Result<Running, Error> {
-        let mut command = self.command(programs, directory)?;
+        let mut command = self.command(programs, threads, directory)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = lan.proxy.spawn(command).map_err(Error::system("the start of a proxy"))?;
         let mut running = Running { child };
@@ -106,20 +111,26 @@ impl Peer {
         Ok(running)
     }
 
-    fn command(self, programs: &Programs, directory: &Path) -> Result<Command, Error> {
+    fn command(
+        self,
+        programs: &Programs,
+        own_threads: Option<u32>,
+        directory: &Path,
+    ) -> Result<Command, Error> {
         let [first, second] = BACKENDS;
+        let threads = own_threads.unwrap_or(THREADS);
         let path = directory.join(format!("{self:?}"));
         let write = |text: String| fs::write(&path, text).map_err(Error::system("a file"));
         match self {
             Self::Cplb => {
                 let own = std::env::current_exe().map_err(Error::system("the own program"))?;
                 let mut command = Command::new(own);
-                command.arg(AS_PROXY);
+                command.arg(AS_PROXY).args(own_threads.map(|it| it.to_string()));
                 Ok(command)
             }
             Self::Haproxy => {
                 write(format!(
-                    "global\n nbthread 2\n maxconn 9500\n maxpipes 200\n\
+                    "global\n nbthread {threads}\n maxconn 9500\n maxpipes 200\n\
                      defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n \
                      option splice-auto\n maxconn 9500\n\
                      listen api\n bind {PROXY}\n balance roundrobin\n \
@@ -135,7 +146,7 @@ impl Peer {
                 let own = directory.display();
                 write(format!(
                     "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
-                     daemon off; worker_processes 2; worker_rlimit_nofile 20000; pid {own}/nginx.pid; user root;\n\
+                     daemon off; worker_processes {threads}; worker_rlimit_nofile 20000; pid {own}/nginx.pid; user root;\n\
                      error_log {own}/nginx.log emerg;\n\
                      events {{ worker_connections 20000; }}\n\
                      stream {{\n upstream api {{ server {first}; server {second}; }}\n \
@@ -164,14 +175,15 @@ impl Peer {
                     endpoint(second),
                 ))?;
                 let mut command = Command::new(programs.envoy());
-                command.args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "off"]);
+                command.arg("--concurrency").arg(threads.to_string());
+                command.args(["--disable-hot-restart", "--log-level", "off"]);
                 command.arg("--config-yaml").arg(fs::read_to_string(&path).unwrap_or_default());
                 Ok(command)
             }
             Self::Go => {
                 let mut command = Command::new(programs.go_proxy());
                 command.arg(PROXY.to_string()).args(BACKENDS.map(|it| it.to_string()));
-                command.env("GOMAXPROCS", "2");
+                command.env("GOMAXPROCS", threads.to_string());
                 Ok(command)
             }
         }
