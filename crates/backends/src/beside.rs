@@ -8,17 +8,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::info;
 
 use crate::backends::{Backends, Reporter};
-use crate::checker::{Change, Check, Checker};
+use crate::checker::{Change, Check, Checker, PortCheck};
 use crate::health::Evidence;
 use crate::selection::Selection;
 use crate::settings::HealthSettings;
 use crate::snapshot::{Snapshot, Source};
 
-/// Starts to follow the apiservers of `hosts`, and to check whether somebody takes connections at
-/// this port of theirs, on the current tokio runtime. It ends when `hosts` does.
+/// Starts to follow the apiservers of `hosts`, and to check who is at this port of theirs, on the
+/// current tokio runtime. It ends when `hosts` does.
 ///
-/// `what` is what logs call such a server. Whether there is any is not known: that none takes
-/// connections is no error here.
+/// `what` is what logs call such a server. Whether there is any is not known: that none is healthy is
+/// no error here.
 ///
 /// # Panics
 ///
@@ -28,6 +28,7 @@ pub fn spawn_beside(
     hosts: watch::Receiver<Arc<Snapshot>>,
     port: u16,
     health: HealthSettings,
+    check: PortCheck,
 ) -> Backends {
     let (snapshots, receiver) = watch::channel(Arc::new(Snapshot::empty()));
     let (reporter, reports) = Reporter::new(receiver);
@@ -36,7 +37,7 @@ pub fn spawn_beside(
         what,
         hosts,
         port,
-        checker: Checker::new(health, Check::Connect),
+        checker: Checker::new(health, Check::Port(check)),
         selection: Selection::default(),
         snapshots,
     };
@@ -80,7 +81,7 @@ impl Manager {
 
     fn log(&self, (address, transition): Change) {
         let Some(entry) = self.checker.entry(address) else { return };
-        let (reason, from, to) = (entry.monitor.reason(), transition.from, transition.to);
+        let (reason, from, to) = (self.checker.reason(entry), transition.from, transition.to);
         info!(%address, %from, %to, reason, "health of a {}", self.what);
     }
 

@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use crate::health::{Evidence, Monitor, Outcome, Transition};
+use crate::health::{Evidence, Health, Monitor, Outcome, Transition};
 use crate::jitter;
 use crate::selection::Candidate;
 use crate::settings::HealthSettings;
@@ -25,13 +25,32 @@ pub(crate) struct Checker {
     probes: JoinSet<(SocketAddr, Outcome)>,
 }
 
+/// What a server that is no apiserver has to do to be healthy. Nothing secret is shown to it, and its
+/// certificate is not verified: liveness is all that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortCheck {
+    /// Take a connection.
+    Connect,
+    /// Take part in a TLS handshake, up to the point where it asks for a client's certificate if it
+    /// wants one.
+    Tls,
+    /// Answer GET `path` over TLS with this status. The path begins with a slash, and is visible
+    /// ASCII: anything else is never healthy.
+    Https {
+        /// With the query, if there is one.
+        path: String,
+        /// The status code of a good answer.
+        status: u16,
+    },
+}
+
 /// What a server has to do to be healthy.
 #[derive(Clone)]
 pub(crate) enum Check {
     /// Answer GET `/readyz` over TLS with 200, as an apiserver does.
     Readyz(Arc<ClientConfig>),
-    /// Take a connection.
-    Connect,
+    /// What servers of another kind have to do.
+    Port(PortCheck),
 }
 
 /// One server being checked.
@@ -47,6 +66,17 @@ pub(crate) struct Entry {
 
 /// A change of health, and whose.
 pub(crate) type Change = (SocketAddr, Transition);
+
+impl PortCheck {
+    /// What a healthy server does.
+    fn good(&self) -> &'static str {
+        match self {
+            Self::Connect => "takes connections",
+            Self::Tls => "shakes hands",
+            Self::Https { .. } => "answers as it should",
+        }
+    }
+}
 
 impl Checker {
     /// Must be used within a tokio runtime. Dropping it ends all checks.
@@ -90,12 +120,20 @@ impl Checker {
         Some(Backend {
             address,
             health: entry.monitor.health(),
-            reason: entry.monitor.reason().to_owned(),
+            reason: self.reason(entry).to_owned(),
             since: entry.since,
             failure: entry.monitor.failure(),
             latency: entry.monitor.latency(),
             sources,
         })
+    }
+
+    /// Why `entry` is as it is: the last failure, or what it does well.
+    pub(crate) fn reason<'s>(&'s self, entry: &'s Entry) -> &'s str {
+        match &self.check {
+            Check::Port(check) if entry.monitor.health() == Health::Healthy => check.good(),
+            _ => entry.monitor.reason(),
+        }
     }
 
     /// Takes in what the proxy met at `address`.
@@ -145,7 +183,11 @@ impl Checker {
                 self.probes.spawn(async move {
                     let outcome = match check {
                         Check::Readyz(tls) => probe::probe(address, tls, timeout).await,
-                        Check::Connect => probe::connect(address, timeout).await,
+                        Check::Port(PortCheck::Connect) => probe::connect(address, timeout).await,
+                        Check::Port(PortCheck::Tls) => probe::handshake(address, timeout).await,
+                        Check::Port(PortCheck::Https { path, status }) => {
+                            probe::get(address, &path, status, timeout).await
+                        }
                     };
                     (address, outcome)
                 });
@@ -165,7 +207,7 @@ impl Entry {
     fn note(&mut self, address: SocketAddr, transition: Transition) -> Change {
         self.since = SystemTime::now();
         self.changed = Instant::now();
-        self.proven |= transition.to == crate::health::Health::Healthy;
+        self.proven |= transition.to == Health::Healthy;
         (address, transition)
     }
 }

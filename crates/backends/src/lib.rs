@@ -33,6 +33,7 @@ mod testing;
 
 pub use backends::{Backends, Reporter, spawn};
 pub use beside::spawn_beside;
+pub use checker::PortCheck;
 pub use error::Error;
 pub use health::{Evidence, Failure, Health};
 pub use reach::reach;

@@ -33,7 +33,8 @@ pub struct Backend {
     pub address: SocketAddr,
     /// What its checks say.
     pub health: Health,
-    /// The last failure, or `200 ok`; empty before the first check.
+    /// The last failure, or what it does well: `200 ok` of an apiserver; empty before the first
+    /// check.
     pub reason: String,
     /// In which way it failed last, until it succeeds.
     pub failure: Option<Failure>,

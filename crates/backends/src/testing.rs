@@ -83,15 +83,26 @@ current-context: c
     }
 
     fn server_tls(&self, names: &[&str], demand_certificate: bool) -> ServerConfig {
+        self.server_tls_of(rustls::ALL_VERSIONS, names, demand_certificate)
+    }
+
+    /// The settings of a server that speaks these versions.
+    pub(crate) fn server_tls_of(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        names: &[&str],
+        demand_certificate: bool,
+    ) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters(names, ALWAYS).signed_by(&key, &self.ca).unwrap();
+        let builder = ServerConfig::builder_with_protocol_versions(versions);
         let builder = if demand_certificate {
             let mut roots = RootCertStore::empty();
             roots.add(self.ca.der().clone()).unwrap();
             let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-            ServerConfig::builder().with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(verifier)
         } else {
-            ServerConfig::builder().with_no_client_auth()
+            builder.with_no_client_auth()
         };
         let certificate = CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();

@@ -41,7 +41,8 @@ async fn each_host_is_checked_at_the_port_by_a_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let hosts = apiservers(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1"]);
-    let beside = spawn_beside("konnectivity server", hosts.snapshots(), port, hastily());
+    let beside =
+        spawn_beside("konnectivity server", hosts.snapshots(), port, hastily(), PortCheck::Connect);
     let first = beside.snapshots().borrow().clone();
     let [one, two] = [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}")];
     let both: [SocketAddr; 2] = [one.parse().unwrap(), two.parse().unwrap()];
@@ -49,6 +50,7 @@ async fn each_host_is_checked_at_the_port_by_a_connect() {
 
     let snapshot = until(&beside, &[(&one, Health::Healthy), (&two, Health::Unhealthy)]).await;
     assert_eq!(snapshot.usable, both[..1]);
+    assert_eq!(snapshot.backends[0].reason, "takes connections");
     assert_eq!(snapshot.backends[1].reason, "connection refused");
     drop(listener);
     let snapshot = until(&beside, &[(&one, Health::Unhealthy), (&two, Health::Unhealthy)]).await;
@@ -68,7 +70,13 @@ async fn what_the_proxy_meets_counts_at_once() {
     let address = listener.local_addr().unwrap();
     let hosts = apiservers(&["127.0.0.1:1"]);
     let seldom = HealthSettings { interval: Duration::from_secs(60), ..HealthSettings::default() };
-    let beside = spawn_beside("konnectivity server", hosts.snapshots(), address.port(), seldom);
+    let beside = spawn_beside(
+        "konnectivity server",
+        hosts.snapshots(),
+        address.port(),
+        seldom,
+        PortCheck::Connect,
+    );
     until(&beside, &[(&address.to_string(), Health::Healthy)]).await;
     drop(listener);
     beside.report(address, Evidence::Refused);
@@ -78,7 +86,8 @@ async fn what_the_proxy_meets_counts_at_once() {
 #[tokio::test]
 async fn it_ends_with_the_hosts() {
     let hosts = apiservers(&["127.0.0.1:1"]);
-    let beside = spawn_beside("konnectivity server", hosts.snapshots(), 1, hastily());
+    let beside =
+        spawn_beside("konnectivity server", hosts.snapshots(), 1, hastily(), PortCheck::Connect);
     hosts.stop().await;
     timeout(Duration::from_secs(5), beside.stop()).await.unwrap();
 }

@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::probe;
+use super::{get, handshake, probe};
 use crate::health::Outcome;
 use crate::testing::{ALWAYS, Apiserver, Cluster, State};
 use crate::{kubeconfig, tls};
@@ -132,4 +132,85 @@ async fn what_is_no_apiserver_is_not_ready() {
     let reason = reason_at(address).await;
     assert!(reason.starts_with("TLS handshake: "), "{reason}");
     plain.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_is_enough_for_tls_whoever_may_go_on_after_it() {
+    let cluster = Cluster::new();
+    let ready = |outcome: &Outcome| matches!(outcome, Outcome::Ready(_));
+    let open = Apiserver::start(&cluster, State { mute: true, ..State::default() }).await;
+    let outcome = handshake(open.address, TIMEOUT).await;
+    assert!(ready(&outcome), "{outcome:?}");
+
+    // Without a certificate nobody gets through, but that is not what is asked.
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mutual = cluster.server_tls_of(&[version], &["any"], true);
+        let (address, accepted) = tls_server(mutual).await;
+        let outcome = handshake(address, TIMEOUT).await;
+        assert!(ready(&outcome), "{version:?}: {outcome:?}");
+        assert!(accepted.await.unwrap().is_err(), "it asked for a certificate");
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_is_not_ready_for_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let plain = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await.unwrap();
+        listener
+    });
+    let outcome = handshake(address, TIMEOUT).await;
+    let Outcome::NotReady(reason) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.starts_with("TLS handshake: "), "{reason}");
+    let listener = plain.await.unwrap();
+    assert_eq!(
+        handshake(address, TIMEOUT).await,
+        Outcome::Silent("no answer within 500 ms: the TLS handshake hangs".into())
+    );
+    drop(listener);
+    assert_eq!(handshake(address, TIMEOUT).await, Outcome::Absent("connection refused".into()));
+}
+
+/// The handshake fails before a certificate is asked for: nothing in common.
+#[tokio::test]
+async fn a_handshake_that_fails_early_is_not_ready() {
+    let mut tls = Cluster::new().server_tls_of(rustls::ALL_VERSIONS, &["any"], false);
+    tls.alpn_protocols = vec![b"spdy/3".to_vec()];
+    let (address, accepted) = tls_server(tls).await;
+    let outcome = handshake(address, TIMEOUT).await;
+    assert!(matches!(outcome, Outcome::NotReady(_)), "{outcome:?}");
+    assert!(accepted.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_path_is_asked_for_and_one_status_is_good() {
+    let state = State { readyz: (401, "Unauthorized"), ..State::default() };
+    let server = Apiserver::start(&Cluster::new(), state).await;
+    let ask = |path, status| get(server.address, path, status, TIMEOUT);
+    assert!(matches!(ask("/readyz", 401).await, Outcome::Ready(_)));
+    assert!(matches!(ask("/elsewhere?verbose", 404).await, Outcome::Ready(_)));
+    assert_eq!(
+        ask("/readyz", 200).await,
+        Outcome::NotReady("GET /readyz: 401 Unauthorized rather than 200".into())
+    );
+    assert_eq!(server.requests(), ["/readyz", "/elsewhere?verbose", "/readyz"]);
+    // The configuration refuses it; here nothing is asked, and nothing panics.
+    let outcome = ask("/a b", 200).await;
+    assert!(matches!(outcome, Outcome::NotReady(_)), "{outcome:?}");
+}
+
+/// Takes one connection, and says how its handshake ended.
+async fn tls_server(
+    tls: rustls::ServerConfig,
+) -> (SocketAddr, tokio::task::JoinHandle<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let accepted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await?;
+        acceptor.accept(stream).await.map(drop)
+    });
+    (address, accepted)
 }
