@@ -3,38 +3,35 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::{self, EventFlags};
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::sockopt::{self, socket_error};
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::event::epoll::EventFlags;
 
 use crate::backend::{Backend, Burden};
-use crate::connection::{Context, Key, Side, watch};
-use crate::evidence::EvidenceKind;
-use crate::question::Question;
 use crate::settings::Settings;
-use crate::socket::{begin_connect, prepare};
 
-/// One attempt at one backend.
+/// One attempt at one backend. `L` is the line to it, a socket: kept here for the caller, and never
+/// touched.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct Attempt<L> {
     /// Position among the usable backends.
     pub(crate) backend: usize,
-    /// None once it has failed or is no longer wanted.
-    pub(crate) socket: Option<OwnedFd>,
-    /// As long as there is a socket.
+    /// None before there is one, and once the caller has been told to part with it.
+    pub(crate) line: Option<L>,
+    /// As long as it is alive.
     pub(crate) burden: Option<Burden>,
+    pub(crate) stage: Stage,
+    /// It was begun because another one was silent.
+    pub(crate) is_hedge: bool,
     /// It did not fail, another was quicker: the backend may be tried again.
     pub(crate) overtaken: bool,
-    pub(crate) connected: bool,
     started: Instant,
     /// Bytes of the question that it has got.
     pub(crate) delivered: usize,
+    /// It has no room for more of it.
+    pub(crate) blocked: bool,
     /// It has been told of the client's end.
-    ended: bool,
-    /// What epoll said of it as it connected, when nobody listened yet.
-    pub(crate) unheard: EventFlags,
+    pub(crate) ended: bool,
+    /// What epoll said of it and nobody has acted on.
+    pub(crate) flags: EventFlags,
     /// When it got a whole ClientHello.
     pub(crate) asked: Option<Instant>,
     pub(crate) silence_reported: bool,
@@ -42,8 +39,43 @@ pub(crate) struct Attempt {
     pub(crate) beside: Option<Instant>,
     /// When it has failed to connect, or stayed silent for too long.
     pub(crate) limit: Option<Instant>,
-    /// The socket has the options of one that stays.
-    pub(crate) settled: bool,
+    /// A deadline that has passed and that nobody has acted on.
+    pub(crate) late: Option<Late>,
+    /// Whether the line has the options of one that stays.
+    pub(crate) options: Options,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The connect is under way.
+    Connecting,
+    /// The backend has accepted, and must be told who the client is before anything else.
+    Unintroduced,
+    /// The backend gets the question.
+    Connected,
+    /// Given up; the line, if there still is one, is to be closed, by an RST or not.
+    Over { by_reset: bool },
+}
+
+/// Which deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// [`Attempt::beside`]
+    Beside,
+    /// [`Attempt::limit`]
+    AtLimit,
+}
+
+/// The options of a connection that stays (keepalive, user timeout).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Options {
+    /// Not needed so far: the connection may be over at once.
+    Unset,
+    /// To be set.
+    Wanted,
+    /// Set, or it was tried.
+    Set,
 }
 
 /// A connect that takes less is not slow, whatever was seen before.
@@ -52,165 +84,104 @@ const CONNECT_BESIDE_LEAST: Duration = Duration::from_millis(30);
 /// A first byte that takes less is not late, whatever was seen before.
 const HEDGE_LEAST: Duration = Duration::from_millis(100);
 
-impl Attempt {
-    /// Begins a connect to `backend`, the one in this position. The attempt is there even when it
-    /// fails at once.
-    pub(crate) fn begin(
-        position: usize,
-        backend: &Arc<Backend>,
-        key: Key,
-        side: Side,
-        context: &Context,
-    ) -> (Self, Result<(), Errno>) {
-        let started = Instant::now();
-        let socket = begin_connect(backend.address).and_then(|socket| {
-            watch(context, &socket, key, side, EventFlags::OUT, epoll::add)?;
-            Ok(socket)
-        });
-        let (socket, result) = match socket {
-            Ok(socket) => (Some(socket), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let burden = socket.is_some().then(|| Burden::on(backend));
-        let mut attempt = Self {
+impl<L> Attempt<L> {
+    /// A connect to `backend`, the one in this position, is about to begin.
+    pub(crate) fn new(position: usize, is_hedge: bool, now: Instant) -> Self {
+        Self {
             backend: position,
-            socket,
-            burden,
+            line: None,
+            burden: None,
+            stage: Stage::Connecting,
+            is_hedge,
             overtaken: false,
-            connected: false,
-            started,
+            started: now,
             delivered: 0,
+            blocked: false,
             ended: false,
-            unheard: EventFlags::empty(),
+            flags: EventFlags::empty(),
             asked: None,
             silence_reported: false,
             beside: None,
             limit: None,
-            settled: false,
-        };
-        attempt.expect(started, backend, context);
-        (attempt, result)
-    }
-
-    /// How the connect has ended, if it has.
-    pub(crate) fn connect_result(&self, flags: EventFlags) -> Option<Result<(), Errno>> {
-        let socket = self.socket.as_ref()?;
-        if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
-            return Some(socket_error(socket).and_then(|result| result));
-        }
-        flags.contains(EventFlags::OUT).then_some(Ok(()))
-    }
-
-    /// Notes that `backend` has accepted.
-    pub(crate) fn connected(&mut self, backend: &Backend, context: &Context) {
-        self.connected = true;
-        (self.beside, self.limit) = (None, None);
-        backend.accepted.set(context.shared.since_start(context.now));
-        let took = self.started.elapsed();
-        backend.connect.sample(took);
-        backend.connect_counts.record(took);
-    }
-
-    /// Gives its socket what only a connection needs that is not over at once, unless it has that.
-    /// A client may connect and say nothing for hours: without it, nobody would notice a backend
-    /// that has gone by then.
-    pub(crate) fn settle(&mut self, settings: &Settings) -> Result<(), Errno> {
-        match &self.socket {
-            Some(socket) if self.connected && !self.settled => {
-                self.settled = true;
-                prepare(socket, settings, settings.backend_user_timeout)
-            }
-            _ => Ok(()),
+            late: None,
+            options: Options::Unset,
         }
     }
 
-    /// Tells the backend who the client is, before anything else and whether or not the client
-    /// ever speaks. It is sent in one piece, as the header must be: the socket has sent nothing yet.
-    pub(crate) fn introduce(&mut self, header: &[u8]) -> Result<(), Errno> {
-        let Some(socket) = &self.socket else { return Ok(()) };
-        // Else the client's first bytes would wait for the acknowledgement of the header.
-        sockopt::set_tcp_nodelay(socket, true)?;
-        match send(socket, header, SendFlags::NOSIGNAL)? {
-            sent if sent == header.len() => Ok(()),
-            _ => Err(Errno::MSGSIZE),
-        }
+    /// Whether it may still serve the client.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.stage, Stage::Over { .. })
     }
 
-    /// Ends it. What is left of its socket is returned.
-    pub(crate) fn give_up(&mut self) -> Option<OwnedFd> {
-        self.burden = None;
-        self.socket.take()
+    /// Whether the backend has accepted.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.stage == Stage::Connected
     }
 
-    /// Sends what it has not got yet of the question. Once it has a whole one, it is expected to
-    /// answer.
-    pub(crate) fn deliver(
+    /// Notes that the connect has begun.
+    pub(crate) fn begun(
         &mut self,
-        question: &Question,
-        backend: &Backend,
-        context: &Context,
-    ) -> Result<(), Errno> {
-        let Some(socket) = &self.socket else { return Ok(()) };
-        while let Some(rest @ [_, ..]) = question.bytes().get(self.delivered..) {
-            match send(socket, rest, SendFlags::NOSIGNAL) {
-                Ok(length) => self.delivered += length,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        line: L,
+        backend: &Arc<Backend>,
+        settings: &Settings,
+        now: Instant,
+    ) {
+        self.line = Some(line);
+        self.burden = Some(Burden::on(backend));
+        self.started = now;
+        self.expect(now, backend, settings);
+    }
+
+    /// Notes that `backend` has accepted; says how long it took.
+    pub(crate) fn accepted(&mut self, stage: Stage, now: Instant) -> Duration {
+        self.stage = stage;
+        (self.beside, self.limit) = (None, None);
+        now.saturating_duration_since(self.started)
+    }
+
+    /// Notes that it has got a whole ClientHello and is expected to answer.
+    pub(crate) fn expect_answer(&mut self, backend: &Backend, settings: &Settings, now: Instant) {
+        self.asked = Some(now);
+        self.expect(now, backend, settings);
+    }
+
+    /// Ends it.
+    pub(crate) fn give_up(&mut self, by_reset: bool) {
+        self.stage = Stage::Over { by_reset };
+        self.burden = None;
+    }
+
+    /// Marks what is due by now: a connection that is not over at once needs its options. A client
+    /// may connect and say nothing for hours: without them, nobody would notice a backend that has
+    /// gone by then.
+    pub(crate) fn pass_deadlines(&mut self, now: Instant) {
+        let due = |deadline: &mut Option<Instant>| deadline.take_if(|due| *due <= now).is_some();
+        if self.is_connected() && self.options == Options::Unset {
+            self.options = Options::Wanted;
         }
-        if question.has_ended() && !self.ended {
-            self.ended = true;
-            // If it is broken already, the next read says so.
-            let _ = shutdown(socket, Shutdown::Write);
+        if due(&mut self.limit) {
+            self.late = Some(Late::AtLimit);
+        } else if due(&mut self.beside) {
+            self.late = Some(Late::Beside);
         }
-        if question.is_complete() && self.asked.is_none() {
-            let now = Instant::now();
-            self.asked = Some(now);
-            self.expect(now, backend, context);
-        }
-        Ok(())
     }
 
     /// How long it may take to connect, or to answer once it is connected: until the next backend
     /// is tried beside it, or until it has failed.
-    pub(crate) fn patience(
-        &self,
-        at_limit: bool,
-        backend: &Backend,
-        context: &Context,
-    ) -> Duration {
-        let settings = &context.shared.settings;
-        match (self.connected, at_limit) {
-            (false, true) => settings.connect_timeout,
-            (false, false) => {
+    pub(crate) fn patience(&self, late: Late, backend: &Backend, settings: &Settings) -> Duration {
+        match (self.is_connected(), late) {
+            (false, Late::AtLimit) => settings.connect_timeout,
+            (false, Late::Beside) => {
                 backend.connect.patience(CONNECT_BESIDE_LEAST, settings.connect_beside)
             }
-            (true, true) => settings.hedge_after,
-            (true, false) => backend.first_byte.patience(HEDGE_LEAST, settings.hedge_after),
+            (true, Late::AtLimit) => settings.hedge_after,
+            (true, Late::Beside) => backend.first_byte.patience(HEDGE_LEAST, settings.hedge_after),
         }
     }
 
     /// Sets when it will be late for what began at `start`.
-    fn expect(&mut self, start: Instant, backend: &Backend, context: &Context) {
-        self.beside = Some(start + self.patience(false, backend, context));
-        self.limit = Some(start + self.patience(true, backend, context));
-    }
-}
-
-/// What an error of connect says about the backend; None if it lies with this machine.
-pub(crate) fn failure(error: Errno) -> Option<EvidenceKind> {
-    match error {
-        Errno::CONNREFUSED | Errno::CONNRESET => Some(EvidenceKind::Refused),
-        Errno::TIMEDOUT => Some(EvidenceKind::ConnectTimeout),
-        Errno::HOSTUNREACH
-        | Errno::NETUNREACH
-        | Errno::HOSTDOWN
-        | Errno::NETDOWN
-        | Errno::AFNOSUPPORT
-        | Errno::ACCESS
-        | Errno::PERM
-        | Errno::INVAL => Some(EvidenceKind::Unreachable),
-        _ => None,
+    fn expect(&mut self, start: Instant, backend: &Backend, settings: &Settings) {
+        self.beside = Some(start + self.patience(Late::Beside, backend, settings));
+        self.limit = Some(start + self.patience(Late::AtLimit, backend, settings));
     }
 }

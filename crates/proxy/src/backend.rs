@@ -24,6 +24,15 @@ pub(crate) struct Backends {
     threads: usize,
 }
 
+/// What a new list of usable backends means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    /// It is not the same as before.
+    pub(crate) has_changed: bool,
+    /// A backend has come to others that were there before.
+    pub(crate) has_joined: bool,
+}
+
 /// Backends that are neither usable nor in use are remembered up to this number of all.
 const REMEMBERED: usize = 64;
 
@@ -43,11 +52,11 @@ impl Backends {
         self.usable.load().iter().any(|backend| backend.address == address)
     }
 
-    /// Replaces the usable ones. One that comes back starts in good standing. Says whether
-    /// anything changed.
-    pub(crate) fn replace(&self, addresses: &[SocketAddr]) -> bool {
+    /// Replaces the usable ones. One that comes back starts in good standing.
+    pub(crate) fn replace(&self, addresses: &[SocketAddr]) -> Replaced {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut usable: Vec<Arc<Backend>> = Vec::with_capacity(addresses.len());
+        let mut has_joined = false;
         for &address in addresses {
             if usable.iter().any(|backend| backend.address == address) {
                 continue;
@@ -60,6 +69,7 @@ impl Backends {
             });
             if !backend.usable.swap(true, Relaxed) {
                 backend.forgive();
+                has_joined = true;
             }
             usable.push(backend);
         }
@@ -72,10 +82,13 @@ impl Backends {
         if known.len() > REMEMBERED {
             known.retain(|backend| backend.is_usable() || backend.open.load(Relaxed) > 0);
         }
-        !before
-            .iter()
-            .map(|backend| backend.address)
-            .eq(usable.iter().map(|backend| backend.address))
+        let addresses = |backends: &[Arc<Backend>]| -> Vec<SocketAddr> {
+            backends.iter().map(|backend| backend.address).collect()
+        };
+        Replaced {
+            has_changed: addresses(&before) != addresses(&usable),
+            has_joined: has_joined && !before.is_empty(),
+        }
     }
 
     /// Counters of all known backends, usable ones first.
@@ -104,6 +117,10 @@ pub(crate) struct Backend {
     pub(crate) open: AtomicUsize,
     /// Connects begun.
     pub(crate) connects: AtomicU64,
+    /// Those of them that were begun because another one had failed.
+    pub(crate) retries: AtomicU64,
+    /// Connections that it has to give up now.
+    spare: AtomicUsize,
     /// What it has to do: clients it serves and connects under way.
     burdens: AtomicUsize,
     /// Clients it won.
@@ -160,6 +177,8 @@ impl Backend {
             reports: LastReports::default(),
             open: AtomicUsize::new(0),
             connects: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            spare: AtomicUsize::new(0),
             burdens: AtomicUsize::new(0),
             served: AtomicU64::new(0),
             accepted: LastTime::default(),
@@ -212,6 +231,17 @@ impl Backend {
         }
     }
 
+    /// Replaces the number of connections that it has to give up; what it was.
+    pub(crate) fn spare(&self, connections: usize) -> usize {
+        self.spare.swap(connections, Relaxed)
+    }
+
+    /// Whether one of its connections is to be given up. Says so once for each.
+    pub(crate) fn gives_up_one(&self) -> bool {
+        let less = |spare: usize| spare.checked_sub(1);
+        self.spare.fetch_update(Relaxed, Relaxed, less).is_ok()
+    }
+
     /// Counts a failure.
     pub(crate) fn count_failure(&self, kind: EvidenceKind) {
         if let Some(counter) = self.failures.get(kind as usize) {
@@ -236,6 +266,7 @@ impl Backend {
             usable: self.is_usable(),
             open: self.open.load(Relaxed),
             connects: self.connects.load(Relaxed),
+            retries: self.retries.load(Relaxed),
             refused: failures(EvidenceKind::Refused),
             unreachable: failures(EvidenceKind::Unreachable),
             timeouts: failures(EvidenceKind::ConnectTimeout),

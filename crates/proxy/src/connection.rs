@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::connect_unspec;
 
 use crate::backend::{Burden, Usable};
-use crate::race::{Race, Verdict};
+use crate::contest::Verdict;
+use crate::race::{Race, side_of};
 use crate::shared::{Arrival, Shared, count};
 use crate::socket::{close_by_reset, original_destination, prepare};
 use crate::timers::Timers;
@@ -39,7 +40,12 @@ pub(crate) enum Timer {
     Accept,
     /// The grace of an ejected backend is over.
     Ejection,
+    /// A backend is to get more of its share back.
+    Rebalance,
 }
+
+/// Passes of a rebalancing without an event after which a connection may be closed: a second.
+const AT_REST: u8 = 10;
 
 /// Names a connection for as long as it lives; a later one in the same slot has another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +123,8 @@ struct Flow {
     client_room_watched: bool,
     /// The backend's socket has the options of one that stays.
     settled: bool,
+    /// Passes of a rebalancing since the last event.
+    quiet: u8,
 }
 
 impl Connection {
@@ -128,9 +136,7 @@ impl Connection {
 
     /// Begins to connect.
     pub(crate) fn start(&mut self, context: &mut Context) -> Outcome {
-        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
-        let verdict = race.start(context);
-        self.judge(verdict, context)
+        self.race(context)
     }
 
     /// Takes an event of one of its sockets.
@@ -140,25 +146,23 @@ impl Connection {
         flags: EventFlags,
         context: &mut Context,
     ) -> Outcome {
-        let verdict = match &mut self.stage {
+        match &mut self.stage {
             Stage::Flowing(flow) => {
                 return flow.event(side, flags, self.key, &self.client, context);
             }
-            Stage::Racing(race) if side == CLIENT => {
-                race.client_event(flags, &self.client, context)
-            }
-            Stage::Racing(race) => race.attempt_event(side, flags, &self.client, context),
-        };
-        self.judge(verdict, context)
+            Stage::Racing(race) if side == CLIENT => race.client_event(flags),
+            Stage::Racing(race) => race.attempt_event(side, flags, context),
+        }
+        self.race(context)
     }
 
     /// A deadline has passed, perhaps one of its own.
     pub(crate) fn deadline(&mut self, context: &mut Context) -> Outcome {
-        let verdict = match &mut self.stage {
-            Stage::Racing(race) => race.deadline(context),
+        match &mut self.stage {
+            Stage::Racing(race) => race.deadline(context.now),
             Stage::Flowing(flow) => return flow.settle(context),
-        };
-        self.judge(verdict, context)
+        }
+        self.race(context)
     }
 
     /// Goes on after [`Outcome::Unfinished`].
@@ -174,6 +178,15 @@ impl Connection {
         match &self.stage {
             Stage::Flowing(flow) => flow.backend.address == backend,
             Stage::Racing(race) => race.depends_on(backend),
+        }
+    }
+
+    /// Notes another pass of a rebalancing, and says whether to close this connection: its backend
+    /// has to give one up, and nothing moves.
+    pub(crate) fn is_given_up(&mut self) -> bool {
+        match &mut self.stage {
+            Stage::Flowing(flow) => flow.is_given_up(&self.client),
+            Stage::Racing(_) => false,
         }
     }
 
@@ -197,25 +210,31 @@ impl Connection {
         }
     }
 
-    /// Gives back what it has borrowed from the thread; to be called before it is dropped.
-    pub(crate) fn release(&mut self, scratch: &mut Scratch) {
-        if let Stage::Flowing(flow) = &mut self.stage {
-            flow.up.release(scratch);
-            flow.down.release(scratch);
+    /// Gives back what it has borrowed from the thread, and counts how it ended if no backend has
+    /// served it; to be called before it is dropped.
+    pub(crate) fn release(&mut self, context: &mut Context) {
+        let totals = &context.shared.totals;
+        match &mut self.stage {
+            Stage::Flowing(flow) => {
+                flow.up.release(&mut context.scratch);
+                flow.down.release(&mut context.scratch);
+            }
+            Stage::Racing(race) => count(match race.verdict() {
+                Some(Verdict::Unserved) => &totals.unserved,
+                Some(Verdict::Starved) => &totals.no_descriptors,
+                Some(Verdict::ClientGone | Verdict::Decided { .. }) | None => &totals.gone,
+            }),
         }
     }
 
-    fn judge(&mut self, verdict: Verdict, context: &mut Context) -> Outcome {
-        match verdict {
-            Verdict::Open => Outcome::Open,
-            Verdict::ClientGone => Outcome::Reset,
-            Verdict::Unserved => {
-                count(&context.shared.totals.unserved);
-                Outcome::Reset
-            }
-            Verdict::Decided { attempt, received, flags } => {
+    fn race(&mut self, context: &mut Context) -> Outcome {
+        let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
+        match race.run(&self.client, context) {
+            None => Outcome::Open,
+            Some(Verdict::Decided { attempt, received, flags }) => {
                 self.establish(attempt, received, flags, context)
             }
+            Some(Verdict::Unserved | Verdict::Starved | Verdict::ClientGone) => Outcome::Reset,
         }
     }
 
@@ -228,17 +247,16 @@ impl Connection {
         context: &mut Context,
     ) -> Outcome {
         let Stage::Racing(race) = &mut self.stage else { return Outcome::Open };
-        let Some(winner) = race.finish(attempt, received > 0, context) else {
-            return Outcome::Reset;
-        };
+        let Some(winner) = race.winner() else { return Outcome::Reset };
         let mut flow = Flow {
-            upstream: winner.socket,
-            side: winner.side,
+            upstream: winner.line,
+            side: side_of(attempt),
             backend: winner.backend,
             up: Transfer::default(),
             down: Transfer::default(),
             client_room_watched: false,
             settled: winner.settled,
+            quiet: 0,
         };
         flow.backend.open.fetch_add(1, Relaxed);
         flow.backend.served.fetch_add(1, Relaxed);
@@ -273,6 +291,7 @@ impl Flow {
         client: &OwnedFd,
         context: &mut Context,
     ) -> Outcome {
+        self.quiet = 0;
         if side == CLIENT {
             // What comes with the client's end is not held back either.
             let more = flags.contains(EventFlags::IN) && !flags.contains(EventFlags::RDHUP);
@@ -309,6 +328,16 @@ impl Flow {
             Ok(()) => Outcome::Open,
             Err(_) => Outcome::Reset,
         }
+    }
+
+    fn is_given_up(&mut self, client: &OwnedFd) -> bool {
+        self.quiet = self.quiet.saturating_add(1);
+        self.quiet > AT_REST
+            && self.up.is_at_rest()
+            && self.down.is_at_rest()
+            // A close with bytes unread would be a reset.
+            && [client, &self.upstream].into_iter().all(|it| ioctl_fionread(it) == Ok(0))
+            && self.backend.gives_up_one()
     }
 
     fn run(&mut self, key: Key, client: &OwnedFd, context: &mut Context) -> Outcome {

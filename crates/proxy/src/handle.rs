@@ -28,6 +28,7 @@ pub struct Proxy {
     limit: usize,
     listeners: Vec<Arc<Listener>>,
     pools: Vec<PipePool>,
+    paused: bool,
 }
 
 /// A running proxy. Clones are the same proxy; it stops when the last one is dropped.
@@ -113,7 +114,13 @@ impl Proxy {
         let per_thread = 2 * settings.pipes + 4;
         let taken = SPARE_DESCRIPTORS + listeners.len() + settings.threads * per_thread;
         let limit = settings.max_connections.min(descriptors.saturating_sub(taken) / 2);
-        Ok(Self { settings, limit, listeners, pools })
+        Ok(Self { settings, limit, listeners, pools, paused: false })
+    }
+
+    /// Started, it accepts nobody until [`Handle::resume_accepting`]: somebody else does.
+    #[must_use]
+    pub fn paused(self) -> Self {
+        Self { paused: true, ..self }
     }
 
     /// Where it listens, with the ports it really has.
@@ -161,7 +168,8 @@ impl Proxy {
         let nice = running.shared.settings.nice;
         for (index, (pool, inbox)) in self.pools.into_iter().zip(inboxes).enumerate() {
             let shared = Arc::clone(&running.shared);
-            let worker = Worker::new(index, shared, self.listeners.clone(), pool, inbox)
+            let listeners = self.listeners.clone();
+            let worker = Worker::new(index, shared, listeners, pool, inbox, self.paused)
                 .map_err(StartError::EventLoop)?;
             let thread = thread::Builder::new()
                 .name(format!("proxy-{index}"))
@@ -185,11 +193,20 @@ impl Handle {
         self.0.shared.arrivals.iter().map(|arrivals| arrivals.stats().address).collect()
     }
 
+    /// Whether both are the same proxy.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Replaces the backends that new connections go to; open ones stay where they are. With none,
     /// clients are still accepted, and reset at once.
     pub fn set_backends(&self, backends: Vec<SocketAddr>) {
-        if self.0.shared.backends.replace(&backends) {
+        let replaced = self.0.shared.backends.replace(&backends);
+        if replaced.has_changed {
             tracing::info!(?backends, "usable backends");
+        }
+        if replaced.has_joined && self.0.shared.settings.rebalance.is_some() {
+            self.0.shared.threads.iter().take(1).for_each(|first| first.send(Command::Rebalance));
         }
     }
 

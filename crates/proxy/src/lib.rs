@@ -24,6 +24,7 @@
 mod attempt;
 mod backend;
 mod connection;
+mod contest;
 mod error;
 mod evidence;
 mod handle;
@@ -33,10 +34,13 @@ mod latency;
 mod listener;
 mod network;
 mod pick;
+#[doc(hidden)]
+pub mod pieces;
 mod pipes;
 mod proxy_protocol;
 mod question;
 mod race;
+mod rebalance;
 mod settings;
 mod shared;
 mod socket;

@@ -37,6 +37,13 @@ pub enum NetworkError {
 }
 
 impl Network {
+    /// The network of `address`, whatever its bits beyond the prefix; of that address alone, where
+    /// the prefix is longer than the address.
+    pub fn new(address: IpAddr, prefix_length: u8) -> Self {
+        let prefix_length = prefix_length.min(bits(address));
+        Self { address: masked(address, prefix_length), prefix_length }
+    }
+
     /// Whether `address` is in it. An IPv4 address mapped into IPv6 counts as what it is.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -38,7 +38,7 @@ impl ProxyProtocol {
     }
 
     /// The header for a client of `source` that connected to `destination`.
-    fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    pub(crate) fn header(self, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
         match self {
             Self::V1 => text(source, destination).into_bytes(),
             Self::V2 => binary(source, destination),

@@ -1,9 +1,6 @@
-//! What a client sends before anybody has answered it.
+//! What a client sends before anybody has answered it. No sockets: whoever reads them tells.
 
 use rustix::event::epoll::EventFlags;
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
 use crate::hello::FirstBytes;
 
@@ -17,10 +14,23 @@ pub(crate) struct Question {
     flags: EventFlags,
 }
 
+/// What a read of the client's socket brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading<'a> {
+    /// These bytes; after a `short` read, nothing more was there.
+    Bytes { bytes: &'a [u8], short: bool },
+    /// The end of the stream.
+    End,
+    /// Nothing for now.
+    Nothing,
+    /// The connection is broken.
+    Broken,
+}
+
 /// What a client had to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Nothing, or something that can wait for the answer.
+    /// Nothing new.
     Nothing,
     /// More of the question.
     More,
@@ -61,36 +71,38 @@ impl Question {
         self.flags |= flags;
     }
 
-    /// Reads once, but what follows a ClientHello only if it is the end: the rest waits for the
-    /// answer. At most about `most` bytes are kept.
-    pub(crate) fn hear(&mut self, client: &OwnedFd, buffer: &mut [u8], most: usize) -> Heard {
+    /// Whether the client is to be read. What follows a ClientHello is, only if it is the end: the
+    /// rest waits for the answer.
+    pub(crate) fn wants_reading(&self) -> bool {
         let worth_reading = match self.kind {
             FirstBytes::ClientHello if self.ended => EventFlags::empty(),
             FirstBytes::ClientHello => EventFlags::RDHUP,
             FirstBytes::Unfinished | FirstBytes::Other => EventFlags::IN | EventFlags::RDHUP,
         };
-        if !self.flags.intersects(worth_reading) {
-            return Heard::Nothing;
-        }
-        let length = match recv(client, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) if self.is_complete() => {
+        self.flags.intersects(worth_reading)
+    }
+
+    /// Takes what one read brought. At most about `most` bytes are kept for more than one backend.
+    pub(crate) fn hear(&mut self, reading: Reading<'_>, most: usize) -> Heard {
+        let (bytes, short) = match reading {
+            Reading::Bytes { bytes, short } => (bytes, short),
+            Reading::End if self.is_complete() => {
                 self.ended = true;
                 return Heard::More;
             }
             // The end will be read again.
-            Ok((0, _)) => return Heard::Unrepeatable,
-            Ok((length, _)) => length,
-            Err(Errno::AGAIN | Errno::INTR) => {
-                self.flags.remove(EventFlags::IN);
+            Reading::End => return Heard::Unrepeatable,
+            Reading::Nothing => {
+                self.flags.remove(EventFlags::IN | EventFlags::RDHUP);
                 return Heard::Nothing;
             }
-            Err(_) => return Heard::Gone,
+            Reading::Broken => return Heard::Gone,
         };
-        if length < buffer.len() {
-            // A short read has taken everything; see `Transfer`.
+        if short {
+            // It has taken everything; see `Transfer`.
             self.flags.remove(EventFlags::IN);
         }
-        self.bytes.extend_from_slice(&buffer[..length]);
+        self.bytes.extend_from_slice(bytes);
         self.kind = FirstBytes::of(&self.bytes);
         match self.kind {
             FirstBytes::Other => Heard::Unrepeatable,

@@ -1,326 +1,245 @@
-//! Who serves a client: attempts at one backend after or beside the other, until one of them has
-//! sent its first byte, or has been sent bytes that no other may get.
-
-mod deadlines;
-mod finish;
+//! A [`Contest`] at work: its sockets and its timers.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::sockopt::{self, socket_error};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-use crate::attempt::{Attempt, failure};
 use crate::backend::Usable;
-use crate::connection::{CLIENT, Context, Key, Side, watch};
+use crate::connection::{CLIENT, Context, Key, Side, Timer, watch};
+use crate::contest::{
+    Answer, Contest, Failure, RESET_BEFORE_FIRST_BYTE, Sent, Step, Verdict, Winner,
+};
 use crate::evidence::EvidenceKind;
-use crate::pick::{Among, Standing, pick, pick_least};
-use crate::question::{Heard, Question};
-use crate::settings::Choice;
-use crate::shared::{Totals, count};
-use crate::socket::close_by_reset;
+use crate::proxy_protocol::ProxyProtocol;
+use crate::question::Reading;
+use crate::socket::{begin_connect, close_by_reset, prepare};
 
 /// The attempts to serve one client.
 #[derive(Debug)]
 pub(crate) struct Race {
     key: Key,
-    usable: Usable,
-    turn: usize,
-    /// All attempts so far, the failed ones too; the position is the epoll side less one.
-    attempts: Vec<Attempt>,
-    /// What the client has sent. Every attempt gets all of it.
-    question: Question,
+    contest: Contest<OwnedFd>,
     client_watched: bool,
-    /// A timer is set for this time.
-    armed: Option<Instant>,
 }
-
-/// How a race stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Undecided.
-    Open,
-    /// This attempt serves the client. Its first `received` bytes are in the thread's buffer, and
-    /// `flags` are what epoll said of it and nobody has acted on.
-    Decided { attempt: usize, received: usize, flags: EventFlags },
-    /// Every backend has failed.
-    Unserved,
-    /// The client has reset the connection.
-    ClientGone,
-}
-
-/// Why a further backend is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    First,
-    Failure,
-    SlowConnect,
-    Silence,
-}
-
-/// Attempts for one client: what fits a [`Side`] with room to spare.
-const MOST_ATTEMPTS: usize = 200;
 
 impl Race {
     /// A race among `usable` for the client whose `turn` it is.
     pub(crate) fn new(key: Key, usable: Usable, turn: usize) -> Self {
-        Self {
-            key,
-            usable,
-            turn,
-            attempts: Vec::with_capacity(1),
-            question: Question::new(),
-            client_watched: false,
-            armed: None,
-        }
+        Self { key, contest: Contest::new(usable, turn), client_watched: false }
     }
 
-    /// Begins the first attempt.
-    pub(crate) fn start(&mut self, context: &mut Context) -> Verdict {
-        if !self.attempt_next(Among::All, Reason::First, context) {
-            return Verdict::Unserved;
+    /// Goes on until there is nothing to do but wait, or until it is over. The first bytes of a
+    /// winner's answer are in the thread's buffer then.
+    pub(crate) fn run(&mut self, client: &OwnedFd, context: &mut Context) -> Option<Verdict> {
+        loop {
+            match self.contest.next(&context.shared, context.now) {
+                Step::Connect { attempt, address } => self.connect(attempt, address, context),
+                Step::Introduce { attempt } => self.introduce(attempt, client, context),
+                Step::Hear => self.hear(client, context),
+                Step::Listen { attempt } => self.listen(attempt, context),
+                Step::Send { attempt } => self.send(attempt, context),
+                Step::End { attempt } => {
+                    if let Some(socket) = self.contest.line(attempt) {
+                        // If it is broken already, the next read says so.
+                        let _ = shutdown(socket, Shutdown::Write);
+                    }
+                }
+                Step::Settle { attempt } => {
+                    if let Some(socket) = self.contest.line(attempt) {
+                        let settings = &context.shared.settings;
+                        // If the socket is broken already, its event says so.
+                        let _ = prepare(socket, settings, settings.backend_user_timeout);
+                    }
+                }
+                Step::Close { line, by_reset } => {
+                    if by_reset {
+                        close_by_reset(&line);
+                    }
+                }
+                Step::Arm(deadline) => {
+                    context.timers.push(deadline, Timer::Connection(self.key));
+                }
+                Step::Wait => {
+                    if self.is_client_watched(client, context) {
+                        return None;
+                    }
+                    self.contest.client_gone();
+                }
+                Step::Over(verdict @ Verdict::Decided { .. }) => {
+                    let watched = self.is_client_watched(client, context);
+                    return Some(if watched { verdict } else { Verdict::ClientGone });
+                }
+                Step::Over(verdict) => return Some(verdict),
+            }
         }
-        self.arm(context);
-        Verdict::Open
     }
 
     /// Takes an event of the client.
-    pub(crate) fn client_event(
-        &mut self,
-        flags: EventFlags,
-        client: &OwnedFd,
-        context: &mut Context,
-    ) -> Verdict {
-        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            return Verdict::ClientGone;
-        }
-        self.question.event(flags);
-        let verdict = self.hear_client(client, context);
-        self.arm(context);
-        verdict
+    pub(crate) fn client_event(&mut self, flags: EventFlags) {
+        self.contest.client_event(flags);
     }
 
     /// Takes an event of an attempt.
-    pub(crate) fn attempt_event(
-        &mut self,
-        side: Side,
-        flags: EventFlags,
-        client: &OwnedFd,
-        context: &mut Context,
-    ) -> Verdict {
-        let index = usize::from(side) - 1;
-        let connect_result = match self.attempts.get_mut(index) {
-            Some(attempt) if attempt.connected => None,
-            Some(attempt) => {
-                attempt.unheard = flags - EventFlags::OUT;
-                attempt.connect_result(flags)
-            }
-            None => return Verdict::Open,
-        };
-        let mut verdict = match connect_result {
-            Some(Ok(())) => self.connected(index, client, context),
-            Some(Err(error)) => self.failed(index, failure(error), context),
-            None => Verdict::Open,
-        };
-        if verdict == Verdict::Open && self.attempts[index].connected {
-            verdict = self.listen(index, flags, context);
+    pub(crate) fn attempt_event(&mut self, side: Side, flags: EventFlags, context: &Context) {
+        let attempt = usize::from(side) - 1;
+        if !self.contest.is_connecting(attempt) {
+            return self.contest.event(attempt, flags);
         }
-        self.arm(context);
-        verdict
+        let Some(socket) = self.contest.line(attempt) else { return };
+        let result = if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+            socket_error(socket).and_then(|result| result)
+        } else if flags.contains(EventFlags::OUT) {
+            Ok(())
+        } else {
+            return;
+        };
+        let (shared, now) = (&context.shared, Instant::now());
+        match result {
+            Ok(()) => self.contest.connected(attempt, flags, shared, now),
+            Err(error) => self.contest.fail(attempt, failure(error), shared, now),
+        }
+    }
+
+    /// A deadline has passed, perhaps one of its own.
+    pub(crate) fn deadline(&mut self, now: Instant) {
+        self.contest.deadline(now);
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.contest.verdict()
+    }
+
+    /// The winner, once there is one.
+    pub(crate) fn winner(&mut self) -> Option<Winner<OwnedFd>> {
+        self.contest.winner()
     }
 
     /// Whether all attempts under way are at `backend`.
     pub(crate) fn depends_on(&self, backend: SocketAddr) -> bool {
-        let mut live = self.attempts.iter().filter(|attempt| attempt.socket.is_some()).peekable();
-        live.peek().is_some() && live.all(|attempt| self.usable[attempt.backend].address == backend)
+        self.contest.depends_on(backend)
     }
 
     /// Makes the close that follows an RST.
     pub(crate) fn close_by_reset(&self) {
-        self.attempts.iter().filter_map(|attempt| attempt.socket.as_ref()).for_each(close_by_reset);
+        self.contest.lines().for_each(close_by_reset);
     }
 
-    /// Begins an attempt at the next backend; false when there is none.
-    fn attempt_next(&mut self, among: Among, reason: Reason, context: &Context) -> bool {
-        let shared = &context.shared;
-        let now = shared.since_start(context.now);
-        let mut reason = reason;
-        while self.attempts.len() < MOST_ATTEMPTS {
-            let standing = |index: usize| {
-                let tried = |attempt: &Attempt| attempt.backend == index && !attempt.overtaken;
-                match () {
-                    () if self.attempts.iter().any(tried) => Standing::Tried,
-                    () if self.usable[index].is_suspect(now) => Standing::Suspect,
-                    () => Standing::Good,
-                }
-            };
-            let all = self.usable.len();
-            let picked = match shared.settings.choice {
-                Choice::RoundRobin => pick(self.turn, all, among, standing),
-                Choice::LeastConnections => {
-                    let load = |index: usize| self.usable[index].load();
-                    pick_least(self.turn, all, among, standing, load)
-                }
-            };
-            let Some(index) = picked else {
-                return false;
-            };
-            if let Some(counter) = reason.counter(&shared.totals) {
-                count(counter);
-            }
-            let backend = &self.usable[index];
-            backend.chosen(now);
-            let side = side_of(self.attempts.len());
-            let (attempt, begun) = Attempt::begin(index, backend, self.key, side, context);
-            self.attempts.push(attempt);
-            let Err(error) = begun else { return true };
-            if error == Errno::MFILE || error == Errno::NFILE {
-                count(&shared.totals.no_descriptors);
-                return false;
-            }
-            if let Some(kind) = failure(error) {
-                shared.backend_failed(backend, kind, context.now);
-            }
-            reason = Reason::Failure;
-        }
-        false
+    fn connect(&mut self, attempt: usize, address: SocketAddr, context: &Context) {
+        let now = Instant::now();
+        let socket = begin_connect(address).and_then(|socket| {
+            watch(context, &socket, self.key, side_of(attempt), EventFlags::OUT, epoll::add)?;
+            Ok(socket)
+        });
+        self.contest.begun(attempt, socket.map_err(failure), &context.shared, now);
     }
 
-    /// An attempt is connected: it gets what the client has sent.
-    fn connected(&mut self, index: usize, client: &OwnedFd, context: &mut Context) -> Verdict {
-        let attempt = &mut self.attempts[index];
-        attempt.connected(&self.usable[attempt.backend], context);
-        if let Some(version) = context.shared.settings.proxy_protocol {
-            let Some(header) = version.header_of(client) else { return Verdict::ClientGone };
-            if attempt.introduce(&header).is_err() {
-                return self.failed(index, Some(EvidenceKind::ResetBeforeFirstByte), context);
-            }
-        }
-
-        if !self.question.is_complete() {
-            // The client has not asked yet, so that there is nothing to be late with.
-            self.overtake(index, context);
-        }
-        let verdict = match self.go_on_delivering(index, context) {
-            Verdict::Open => self.hear_client(client, context),
-            decided => decided,
+    fn introduce(&mut self, attempt: usize, client: &OwnedFd, context: &Context) {
+        let (shared, now) = (&context.shared, context.now);
+        let (Some(socket), Some(version)) =
+            (self.contest.line(attempt), shared.settings.proxy_protocol)
+        else {
+            return self.contest.introduced(attempt, shared, now);
         };
-        if self.client_watched {
-            return verdict;
+        match introduce(socket, version, client) {
+            Introduction::Made => self.contest.introduced(attempt, shared, now),
+            Introduction::NoClient => self.contest.client_gone(),
+            Introduction::Broken => {
+                self.contest.fail(attempt, RESET_BEFORE_FIRST_BYTE, shared, now);
+            }
         }
-        // Only now: what was here already has cost no event.
+    }
+
+    fn hear(&mut self, client: &OwnedFd, context: &mut Context) {
+        let buffer = &mut *context.scratch.buffer;
+        let reading = match recv(client, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => Reading::End,
+            Ok((length, _)) => {
+                Reading::Bytes { bytes: &buffer[..length], short: length < buffer.len() }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Reading::Nothing,
+            Err(_) => Reading::Broken,
+        };
+        self.contest.heard(reading, &context.shared, context.now);
+    }
+
+    fn listen(&mut self, attempt: usize, context: &mut Context) {
+        let Some(socket) = self.contest.line(attempt) else { return };
+        let buffer = &mut *context.scratch.buffer;
+        let answer = match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => Answer::End,
+            Ok((length, _)) => Answer::Bytes { length, short: length < buffer.len() },
+            Err(Errno::AGAIN | Errno::INTR) => Answer::Nothing,
+            Err(_) => Answer::Broken,
+        };
+        self.contest.answered(attempt, answer, &context.shared, Instant::now());
+    }
+
+    fn send(&mut self, attempt: usize, context: &Context) {
+        let Some(socket) = self.contest.line(attempt) else { return };
+        let sent = match send(socket, self.contest.unsent(attempt), SendFlags::NOSIGNAL) {
+            Ok(length) => Sent::Bytes(length),
+            Err(Errno::INTR) => return,
+            Err(Errno::AGAIN) => Sent::NoRoom,
+            Err(_) => Sent::Broken,
+        };
+        self.contest.sent(attempt, sent, &context.shared, Instant::now());
+    }
+
+    /// Watches the client once a backend has accepted; false if that fails. Only then: what was
+    /// here already has cost no event.
+    fn is_client_watched(&mut self, client: &OwnedFd, context: &Context) -> bool {
+        if self.client_watched || !self.contest.has_connected() {
+            return true;
+        }
         self.client_watched = true;
-        match watch(context, client, self.key, CLIENT, EventFlags::empty(), epoll::add) {
-            Ok(()) => verdict,
-            Err(_) => Verdict::ClientGone,
-        }
-    }
-
-    /// Reads the client's question, and passes it on to the attempt that it can be passed on to.
-    fn hear_client(&mut self, client: &OwnedFd, context: &mut Context) -> Verdict {
-        let is_connected = |attempt: &Attempt| attempt.connected && attempt.socket.is_some();
-        let most = context.shared.settings.first_bytes;
-        loop {
-            let Some(index) = self.attempts.iter().rposition(is_connected) else {
-                return Verdict::Open;
-            };
-            match self.question.hear(client, &mut context.scratch.buffer, most) {
-                Heard::Nothing => return Verdict::Open,
-                Heard::Gone => return Verdict::ClientGone,
-                Heard::Unrepeatable => return self.commit(index),
-                Heard::More => {}
-            }
-            let verdict = self.go_on_delivering(index, context);
-            if verdict != Verdict::Open {
-                return verdict;
-            }
-        }
-    }
-
-    /// This attempt serves the client, as no other may get the same bytes or the client's end.
-    fn commit(&self, index: usize) -> Verdict {
-        Verdict::Decided { attempt: index, received: 0, flags: self.attempts[index].unheard }
-    }
-
-    /// Sends an attempt what it has not got yet of the question.
-    fn deliver(&mut self, index: usize, context: &Context) -> Result<(), Errno> {
-        let replayed = self.attempts.iter().any(|other| other.delivered > 0);
-        let attempt = &mut self.attempts[index];
-        if attempt.delivered == 0 && replayed {
-            count(&context.shared.totals.replays);
-        }
-        attempt.deliver(&self.question, &self.usable[attempt.backend], context)
-    }
-
-    /// Hears whether a connected attempt answers.
-    fn listen(&mut self, index: usize, flags: EventFlags, context: &mut Context) -> Verdict {
-        let attempt = &mut self.attempts[index];
-        let Some(socket) = &attempt.socket else { return Verdict::Open };
-        attempt.unheard = EventFlags::empty();
-        if (flags - EventFlags::OUT).is_empty() {
-            return self.go_on_delivering(index, context);
-        }
-        let answer = recv(socket, &mut *context.scratch.buffer, RecvFlags::empty());
-        let reset = Some(EvidenceKind::ResetBeforeFirstByte);
-        match answer {
-            // It ends as the client has not asked anything: that is an answer too.
-            Ok((0, _)) if self.question.bytes().is_empty() => {
-                Verdict::Decided { attempt: index, received: 0, flags }
-            }
-            Ok((0, _)) => self.failed(index, reset, context),
-            Ok((received, _)) => {
-                // A short read has taken everything; see `Transfer`.
-                let all = received < context.scratch.buffer.len();
-                let flags = if all { flags - EventFlags::IN } else { flags };
-                Verdict::Decided { attempt: index, received, flags }
-            }
-            Err(Errno::AGAIN | Errno::INTR) => self.go_on_delivering(index, context),
-            Err(_) => self.failed(index, reset, context),
-        }
-    }
-
-    /// An attempt has room again, perhaps.
-    fn go_on_delivering(&mut self, index: usize, context: &mut Context) -> Verdict {
-        match self.deliver(index, context) {
-            Ok(()) => Verdict::Open,
-            Err(_) => self.failed(index, Some(EvidenceKind::ResetBeforeFirstByte), context),
-        }
-    }
-
-    /// An attempt has failed, for a reason that lies with its backend or not: the next one's turn.
-    fn failed(
-        &mut self,
-        index: usize,
-        kind: Option<EvidenceKind>,
-        context: &mut Context,
-    ) -> Verdict {
-        let attempt = &mut self.attempts[index];
-        attempt.give_up();
-        if let Some(kind) = kind {
-            context.shared.backend_failed(&self.usable[attempt.backend], kind, context.now);
-        }
-        let goes_on = self.attempt_next(Among::All, Reason::Failure, context)
-            || self.attempts.iter().any(|attempt| attempt.socket.is_some());
-        if goes_on { Verdict::Open } else { Verdict::Unserved }
+        watch(context, client, self.key, CLIENT, EventFlags::empty(), epoll::add).is_ok()
     }
 }
 
-impl Reason {
-    fn counter(self, totals: &Totals) -> Option<&AtomicU64> {
-        match self {
-            Self::First => None,
-            Self::Failure => Some(&totals.retries),
-            Self::SlowConnect => Some(&totals.raced),
-            Self::Silence => Some(&totals.hedges),
-        }
+/// What came of telling a backend who its client is.
+enum Introduction {
+    Made,
+    NoClient,
+    Broken,
+}
+
+/// Tells a backend who the client is, before anything else and whether or not the client ever
+/// speaks. It is sent in one piece, as the header must be: the socket has sent nothing yet.
+fn introduce(socket: &OwnedFd, version: ProxyProtocol, client: &OwnedFd) -> Introduction {
+    let Some(header) = version.header_of(client) else { return Introduction::NoClient };
+    // Else the client's first bytes would wait for the acknowledgement of the header.
+    let ready = sockopt::set_tcp_nodelay(socket, true);
+    match ready.and_then(|()| send(socket, &header, SendFlags::NOSIGNAL)) {
+        Ok(sent) if sent == header.len() => Introduction::Made,
+        _ => Introduction::Broken,
     }
 }
 
-/// The epoll side of an attempt.
-fn side_of(attempt: usize) -> Side {
-    // `MOST_ATTEMPTS` keeps it in range.
+/// The epoll side of an attempt. A contest has fewer attempts than there are sides.
+pub(crate) fn side_of(attempt: usize) -> Side {
     (attempt + 1) as Side
+}
+
+/// What an error of a connect says.
+fn failure(error: Errno) -> Failure {
+    match error {
+        Errno::CONNREFUSED | Errno::CONNRESET => Failure::Backend(EvidenceKind::Refused),
+        Errno::TIMEDOUT => Failure::Backend(EvidenceKind::ConnectTimeout),
+        Errno::HOSTUNREACH
+        | Errno::NETUNREACH
+        | Errno::HOSTDOWN
+        | Errno::NETDOWN
+        | Errno::AFNOSUPPORT
+        | Errno::ACCESS
+        | Errno::PERM
+        | Errno::INVAL => Failure::Backend(EvidenceKind::Unreachable),
+        Errno::MFILE | Errno::NFILE => Failure::Descriptors,
+        _ => Failure::Machine,
+    }
 }

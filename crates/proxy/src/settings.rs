@@ -1,6 +1,7 @@
 //! What the proxy listens on and how patient it is.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -45,6 +46,11 @@ pub struct Settings {
     pub max_connections_per_source: Option<usize>,
     /// Networks that clients may come from, others are reset; empty allows all. Default: empty.
     pub allowed_sources: Vec<Network>,
+    /// When a backend comes back and others have more than a fifth above their share: how many
+    /// connections per second are ended for its sake, each closed, not reset, after a second without
+    /// a byte. Their clients connect anew, meanwhile to the backend with the fewest connections.
+    /// Default: none.
+    pub rebalance: Option<NonZeroU32>,
     /// How long flows to an ejected backend may go on. Default: 5 s.
     pub ejected_grace: Duration,
     /// Silence after which a peer is probed by TCP keepalive. Default: 15 s.
@@ -90,6 +96,7 @@ impl Default for Settings {
             max_connections: 65_536,
             max_connections_per_source: None,
             allowed_sources: Vec::new(),
+            rebalance: None,
             ejected_grace: Duration::from_secs(5),
             keepalive_idle: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(5),

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use rustix::fd::OwnedFd;
 use crate::backend::{Backend, Backends};
 use crate::evidence::{Evidence, EvidenceKind, Subscribers};
 use crate::listener::Arrivals;
-use crate::settings::Settings;
+use crate::settings::{Choice, Settings};
 use crate::sources::Sources;
 use crate::stats::{Rejected, Stats, ThreadStats};
 
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) backends: Backends,
     /// Who hears about them.
     pub(crate) subscribers: Subscribers,
+    /// A backend is getting its share back.
+    pub(crate) rebalancing: AtomicBool,
     /// Counters.
     pub(crate) totals: Totals,
     /// What came in, per listen address.
@@ -54,12 +56,14 @@ pub(crate) struct Totals {
     pub(crate) no_descriptors: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) unserved: AtomicU64,
+    pub(crate) gone: AtomicU64,
     pub(crate) retries: AtomicU64,
     pub(crate) raced: AtomicU64,
     pub(crate) hedges: AtomicU64,
     pub(crate) hedges_won: AtomicU64,
     pub(crate) replays: AtomicU64,
     pub(crate) resets: AtomicU64,
+    pub(crate) rebalanced: AtomicU64,
 }
 
 /// Counts one.
@@ -88,6 +92,11 @@ pub(crate) enum Command {
     Eject { backend: SocketAddr, at: Instant },
     /// Reset clients that connected to one of these addresses, all for `None`; answer the number.
     Reset { destinations: Option<Arc<[IpAddr]>>, answer: SyncSender<usize> },
+    /// A backend has come back: see whether it should get connections of the others. For the
+    /// first thread alone.
+    Rebalance,
+    /// Let those connections go that the backends have to give up and that are at rest.
+    GiveUp,
     /// Accept nobody for now, or go on; and say so.
     Accept { whether: bool, answer: SyncSender<usize> },
     /// Close the listeners, and say so.
@@ -142,6 +151,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             backends: Backends::new(threads.len()),
             subscribers: Subscribers::default(),
+            rebalancing: AtomicBool::new(false),
             totals: Totals::default(),
             arrivals,
             threads,
@@ -158,6 +168,15 @@ impl Shared {
     /// The reverse of [`Shared::since_start`].
     pub(crate) fn instant(&self, since_start: Duration) -> Instant {
         self.started + since_start
+    }
+
+    /// How the next client is given a backend. While one is getting its share back, clients go
+    /// where that is.
+    pub(crate) fn choice(&self) -> Choice {
+        if self.rebalancing.load(Relaxed) {
+            return Choice::LeastConnections;
+        }
+        self.settings.choice
     }
 
     /// Takes the place of one more connection, if the limit permits.
@@ -221,12 +240,14 @@ impl Shared {
                 .sum(),
             accept_errors: of(&totals.accept_errors),
             unserved: of(&totals.unserved),
+            gone: of(&totals.gone),
             retries: of(&totals.retries),
             raced: of(&totals.raced),
             hedges: of(&totals.hedges),
             hedges_won: of(&totals.hedges_won),
             replays: of(&totals.replays),
             resets: of(&totals.resets),
+            rebalanced: of(&totals.rebalanced),
             listeners,
             backends: self.backends.stats(),
             threads: self.threads.iter().map(thread).collect(),

@@ -18,6 +18,8 @@ pub struct Stats {
     pub accept_errors: u64,
     /// Clients reset because every backend failed them.
     pub unserved: u64,
+    /// Clients that left, or that the owner of the proxy had reset, before a backend served them.
+    pub gone: u64,
     /// Further backends tried because one failed before its first byte.
     pub retries: u64,
     /// Further backends tried beside one that had not accepted yet.
@@ -30,6 +32,8 @@ pub struct Stats {
     pub replays: u64,
     /// Established connections that ended by a reset of either side.
     pub resets: u64,
+    /// Connections ended for the sake of a backend that had come back.
+    pub rebalanced: u64,
     /// Per listen address, in the order of the settings.
     pub listeners: Vec<ListenerStats>,
     /// Per backend, those no longer in the set at the end.
@@ -95,6 +99,8 @@ pub struct BackendStats {
     pub open: usize,
     /// Connects begun.
     pub connects: u64,
+    /// Those of them that were begun because another backend had failed.
+    pub retries: u64,
     /// Connects it refused.
     pub refused: u64,
     /// Connects without a way to it.

@@ -85,6 +85,11 @@ impl Transfer {
         self.blocked
     }
 
+    /// Whether there is nothing to move, neither now nor later but for new bytes.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.pending.is_none() && !self.readable && !self.ended
+    }
+
     /// Takes an event of the source.
     pub(crate) fn source_event(&mut self, flags: EventFlags) {
         self.readable |= flags
@@ -295,5 +300,7 @@ fn splice_flags() -> SpliceFlags {
     SpliceFlags::NONBLOCK | SpliceFlags::MOVE
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

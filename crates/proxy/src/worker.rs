@@ -1,6 +1,7 @@
 //! The loop of one thread.
 
 mod accepting;
+mod rebalancing;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 use slab::Slab;
 
 use self::accepting::spare_descriptor;
+use self::rebalancing::Rebalancing;
 use crate::connection::{Connection, Context, Key, Outcome, Timer};
 use crate::listener::Listener;
 use crate::pipes::PipePool;
@@ -42,6 +44,8 @@ pub(crate) struct Worker {
     accepting: bool,
     /// Accepting rests until the owner says otherwise.
     paused: bool,
+    /// While a backend is getting its share back; the first thread sees to it.
+    rebalancing: Option<Rebalancing>,
 }
 
 /// An idle loop turns this often, to show that it is alive.
@@ -68,6 +72,7 @@ impl Worker {
         listeners: Vec<Arc<Listener>>,
         pipes: PipePool,
         inbox: Receiver<Command>,
+        paused: bool,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = &shared.threads[thread].wake;
@@ -90,7 +95,8 @@ impl Worker {
             ejections: Vec::new(),
             spare: Some(spare_descriptor()?),
             accepting: false,
-            paused: false,
+            paused,
+            rebalancing: None,
         };
         worker.resume_accepting()?;
         Ok(worker)
@@ -134,6 +140,7 @@ impl Worker {
                 Timer::Connection(key) => self.with(key, Connection::deadline),
                 Timer::Accept => self.resume_accepting_or_wait(),
                 Timer::Ejection => self.end_graces(),
+                Timer::Rebalance => self.rebalance(),
             }
         }
         if !self.unfinished.is_empty() {
@@ -174,7 +181,7 @@ impl Worker {
 
     fn remove(&mut self, slot: usize) {
         let mut connection = self.connections.remove(slot);
-        connection.release(&mut self.context.scratch);
+        connection.release(&mut self.context);
         self.closed(connection.admitted);
     }
 
@@ -210,6 +217,8 @@ impl Worker {
                     let _ = answer.try_send(slots.len());
                     self.clear(slots);
                 }
+                Command::Rebalance => self.begin_to_rebalance(),
+                Command::GiveUp => self.give_up(),
                 Command::Accept { whether, answer } => {
                     self.paused = !whether;
                     if whether {

@@ -94,6 +94,29 @@ fn what_is_no_listening_socket_is_refused() {
 }
 
 #[test]
+fn a_paused_successor_leaves_the_clients_to_its_predecessor() {
+    let old = proxy(&[named(b'o').0]);
+    let address = old.listening()[0];
+    let settings = Settings { listen: vec![address], threads: 2, ..Settings::default() };
+    let new = Proxy::adopt(settings, old.listening_sockets().unwrap()).unwrap().paused();
+    let new = new.start_with(&[named(b'n').0]).unwrap();
+    let served = || {
+        let mut client = connect_to(address);
+        client.write_all(HELLO).unwrap();
+        answer(&mut client).unwrap()
+    };
+    for _ in 0..50 {
+        assert_eq!(served(), b"o");
+    }
+    assert!(new.alive(LONG));
+    new.resume_accepting();
+    old.stop_accepting();
+    for _ in 0..50 {
+        assert_eq!(served(), b"n");
+    }
+}
+
+#[test]
 fn clients_wait_while_accepting_is_paused() {
     let handle = proxy(&[echo()]);
     let ask = |client: &mut TcpStream| {
