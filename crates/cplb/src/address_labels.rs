@@ -20,7 +20,7 @@ mod tests;
 
 /// The labels of this daemon.
 pub(crate) struct Labels {
-    kernel: AddressLabels,
+    kernel: Option<AddressLabels>,
     file: PathBuf,
 }
 
@@ -30,16 +30,32 @@ impl Labels {
         for address in remove_leftovers(run_dir)? {
             tracing::warn!("removed what an earlier run left: the address label of {address}");
         }
-        Ok(Self { kernel: AddressLabels::open()?, file: file(run_dir) })
+        Ok(Self { kernel: Some(AddressLabels::open()?), file: file(run_dir) })
+    }
+
+    /// Goes on with those of the process before this one, which still runs.
+    pub(crate) fn inherit(run_dir: &Path) -> Result<Self, Error> {
+        let file = file(run_dir);
+        let mut kernel = AddressLabels::open()?;
+        kernel.apply(&read(&file)?)?;
+        Ok(Self { kernel: Some(kernel), file })
+    }
+
+    /// Leaves them to the process that goes on.
+    pub(crate) fn leave(mut self) {
+        if let Some(kernel) = self.kernel.take() {
+            kernel.leave();
+        }
     }
 
     /// Brings about just the `wanted` labels.
     pub(crate) fn apply(&mut self, wanted: &BTreeMap<Ipv6Addr, u32>) -> Result<(), Error> {
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
         // Those that go have to be known until they are gone.
         let mut known = read(&self.file)?;
         known.extend(wanted);
         write(&self.file, &known)?;
-        self.kernel.apply(wanted)?;
+        kernel.apply(wanted)?;
         write(&self.file, wanted)
     }
 }

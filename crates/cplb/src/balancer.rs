@@ -1,21 +1,26 @@
 //! The load balancer behind the virtual addresses.
 
 mod directing;
+mod extra_ports;
+mod feeding;
 mod presence;
 mod proxying;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use backends::{Backends, Checked, Failure, Health, Snapshot};
+use backends::{Backends, Checked, Health, Snapshot};
 use kernel::redirect::Redirect;
 use tokio::sync::watch;
 
 use self::directing::{Directed, Directing};
-pub(crate) use self::proxying::pass_on_evidence;
+pub(crate) use self::extra_ports::Parts as ExtraPortParts;
+pub(crate) use self::feeding::feed;
+use self::feeding::hangs;
+pub(crate) use self::proxying::{Legacy, pass_on_evidence};
 use self::proxying::{Proxying, Served};
 use crate::error::Error;
 use crate::plan::{BalancerPlan, ForwarderPlan};
@@ -75,6 +80,16 @@ impl Prepared {
         Ok(Self { plan, checked, proxying })
     }
 
+    /// To go on in place of another process: accepts nobody until [`Balancer::take_over`].
+    pub(crate) fn succeed(plan: BalancerPlan, legacy: Legacy) -> Result<Self, Error> {
+        let checked = backends::check(&plan.backends)?;
+        let proxying = match &plan.forwarder {
+            ForwarderPlan::Proxy(plan) => proxying::Prepared::succeed(plan.clone(), legacy)?,
+            ForwarderPlan::Ipvs(_) => return Err(Error::NoSuccession(IPVS)),
+        };
+        Ok(Self { plan, checked, proxying: Some(proxying) })
+    }
+
     /// Starts it, on the current tokio runtime.
     pub(crate) fn start(self) -> Result<Balancer, Error> {
         // Kernels without IPVS are told before anything begins.
@@ -86,7 +101,8 @@ impl Prepared {
         let forwarder = match (self.proxying, directing) {
             (Some(proxying), _) => {
                 let usable = backends.snapshots().borrow().usable.clone();
-                Forwarder::Proxy(proxying.start(backends.reporter(), &usable)?)
+                let hosts = backends.snapshots();
+                Forwarder::Proxy(proxying.start(backends.reporter(), &usable, &hosts)?)
             }
             (None, Some(directing)) => Forwarder::Ipvs(directing),
             (None, None) => unreachable!("a plan has one forwarder"),
@@ -211,7 +227,7 @@ impl Balancer {
         match (&mut self.forwarder, &plan.forwarder, change) {
             (Forwarder::Proxy(proxying), _, Some(change)) => {
                 let usable: Vec<_> = self.usable.iter().copied().collect();
-                proxying.apply(change, &usable)?;
+                proxying.apply(change, &usable, &self.snapshots)?;
             }
             (Forwarder::Ipvs(directing), ForwarderPlan::Ipvs(plan), _) => {
                 directing.apply(plan.clone())?;
@@ -221,8 +237,8 @@ impl Balancer {
         if let Some(checked) = backends {
             let backends = backends::spawn(checked);
             self.snapshots = backends.snapshots();
-            if let Forwarder::Proxy(proxying) = &self.forwarder {
-                proxying.report_to(backends.reporter());
+            if let Forwarder::Proxy(proxying) = &mut self.forwarder {
+                proxying.report_to(backends.reporter(), &self.snapshots);
             }
             tokio::spawn(std::mem::replace(&mut self.backends, backends).stop());
         }
@@ -239,6 +255,30 @@ impl Balancer {
             Forwarder::Proxy(_) => Duration::ZERO,
             Forwarder::Ipvs(directing) => directing.leave(),
         }
+    }
+
+    /// What another process needs to go on in place of this one.
+    pub(crate) fn bequeath(&self) -> Result<Legacy, Error> {
+        match &self.forwarder {
+            Forwarder::Proxy(proxying) => proxying.bequeath(),
+            Forwarder::Ipvs(_) => Err(Error::NoSuccession(IPVS)),
+        }
+    }
+
+    /// Goes on where another process has stopped.
+    pub(crate) fn take_over(&mut self) -> Result<(), Error> {
+        match &mut self.forwarder {
+            Forwarder::Proxy(proxying) => proxying.take_over(),
+            Forwarder::Ipvs(_) => Ok(()),
+        }
+    }
+
+    /// Leaves new connections to the process that goes on; those open may finish until the deadline.
+    pub(crate) async fn leave_to_successor(self) {
+        if let Forwarder::Proxy(proxying) = self.forwarder {
+            proxying.leave().await;
+        }
+        self.backends.stop().await;
     }
 
     /// Ends it: no new connections, those open may finish until the deadline.
@@ -260,6 +300,9 @@ impl Forwarder {
     }
 }
 
+/// Why it cannot change over to another process.
+const IPVS: &str = "virtualServers, whose services end with the process that made them";
+
 /// Without a load balancer of ours nothing can be said about what is behind the addresses.
 pub(crate) struct Unserved;
 
@@ -271,12 +314,11 @@ impl vip::Service for Unserved {
     fn released(&self, _addresses: &[IpAddr]) {}
 }
 
-pub(crate) fn hangs(backend: &backends::Backend) -> bool {
-    backend.health == Health::Unhealthy && backend.failure == Some(Failure::Silent)
-}
-
 /// Firewalls get flushed by others. Puts the redirect back where that happened.
 fn mend(redirect: &mut Redirect) {
+    if !redirect.is_due(Instant::now()) {
+        return;
+    }
     match redirect.intact() {
         Ok(true) => {}
         Ok(false) => match redirect.reinstall() {

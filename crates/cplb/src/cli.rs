@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Proxy(Proxy),
     Validate(Validate),
     Status(Status),
+    Upgrade(Upgrade),
     Scan(Scan),
     Doctor(Doctor),
     Cleanup(Cleanup),
@@ -67,7 +68,8 @@ pub(crate) enum Command {
 /// Run on a control plane node: virtual IPs, load balancer, discovery
 ///
 /// Runs in the foreground. SIGTERM or SIGINT hands the virtual IPs over before it stops, a second
-/// one stops at once.
+/// one stops at once. SIGHUP reads the configuration again, SIGUSR2 has a new process go on in place
+/// of this one (see `cplb upgrade`).
 ///
 /// Example: cplb controller --config /etc/k0s/k0s.yaml --kubeconfig /var/lib/k0s/pki/admin.conf
 #[derive(Debug, Args)]
@@ -178,8 +180,10 @@ pub(crate) enum Balancer {
 
 /// Run the TCP load balancer alone: no virtual IP, no Kubernetes
 ///
-/// Each connection goes round robin to one backend; one that refuses, hangs or stays silent costs
-/// the client nothing while another one answers.
+/// Each connection goes to one backend, round robin unless told otherwise; one that refuses, hangs or
+/// stays silent costs the client nothing while another one answers.
+///
+/// Example: cplb proxy --listen 0.0.0.0:6444 --backend 10.0.0.11:6443 --backend 10.0.0.12:6443
 #[derive(Debug, Args)]
 pub(crate) struct Proxy {
     /// Where to listen; may be repeated. The IPv6 wildcard address takes IPv4 too
@@ -188,9 +192,44 @@ pub(crate) struct Proxy {
     /// A backend; may be repeated
     #[arg(long, value_name = "IP:PORT", required = true)]
     pub(crate) backend: Vec<SocketAddr>,
+    /// Which backend a connection goes to
+    #[arg(long, value_name = "CHOICE", default_value = "round-robin")]
+    pub(crate) balance: Balance,
+    /// Tell the backends who the client is, before its first byte; all of them must expect it, which
+    /// kube-apiserver does not (HAProxy: accept-proxy; nginx: proxy_protocol)
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    /// Most connections at once, further ones are reset; two descriptors each, so that the limit of the
+    /// process counts as well
+    #[arg(long, value_name = "NUMBER", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// Most connections at once from one IP address, further ones are reset; clients behind address
+    /// translation share one [default: no limit]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_source: Option<u32>,
+    /// A network that clients may come from, such as 10.0.0.0/8, others are reset; may be repeated
+    /// [default: everybody may]
+    #[arg(long = "allow-from", value_name = "NETWORK")]
+    pub(crate) allow_from: Vec<proxy::Network>,
     /// How long open connections may last after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Balance {
+    /// All in turn, exactly even
+    RoundRobin,
+    /// The one with the fewest connections, equal ones in turn
+    LeastConnections,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProxyProtocol {
+    /// A line of text
+    V1,
+    /// Binary
+    V2,
 }
 
 /// Check a configuration, without touching the machine
@@ -215,6 +254,26 @@ pub(crate) struct Status {
     /// Show it again every second
     #[arg(long, short)]
     pub(crate) watch: bool,
+}
+
+/// Let the running controller go on as a new process: another version, with no move of the virtual IP
+///
+/// The controller starts the program that is on disk now, with the arguments that it was started
+/// with. Once that has read its configuration, reaches an apiserver and is ready to serve, it gets
+/// the virtual routers, the listening sockets and the redirect: no address moves, no connection is
+/// lost. The old process serves its connections until they end or drainTimeout is over. If anything
+/// goes wrong before, the old process goes on and nothing has changed. SIGUSR2 does the same.
+///
+/// For `type: Builtin` with the load balancer's own proxy; with Keepalived or virtualServers restart
+/// the daemon, which hands the virtual IP over.
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// Of the controller with this run directory
+    #[arg(long, value_name = "DIR", default_value = "/run/cplb")]
+    pub(crate) run_dir: PathBuf,
+    /// How long the new process may take to be ready
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) within: u16,
 }
 
 /// Show who speaks VRRP on this network, without taking part

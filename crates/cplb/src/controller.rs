@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::address_labels::Labels;
 use crate::admin;
@@ -13,14 +13,28 @@ use crate::document;
 use crate::engine::{self, Applied, Engine, Told};
 use crate::error::Error;
 use crate::notify;
-use crate::plan::Plan;
+use crate::plan::{EnginePlan, Plan};
 use crate::readiness::Readiness;
 use crate::run_dir::{self, RunDir};
 use crate::signals::{Asked, Signals};
 use crate::status::View;
+use crate::succession::{self, Bequest, Heard, Inheritance, Predecessor, Successor};
+
+mod changing;
+
+use changing::{Heir, leave_to};
 
 /// Runs a control plane node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
+    let Some(predecessor) = Predecessor::find()? else { return run_anew(arguments) };
+    let outcome = succeed(arguments, &predecessor);
+    if let Err(error) = &outcome {
+        predecessor.say_failed(error);
+    }
+    outcome
+}
+
+fn run_anew(arguments: &cli::Controller) -> Result<(), Error> {
     let settings = document::load(&arguments.config)?;
     let run_dir = RunDir::take(&arguments.run_dir)?;
     run_dir::make_state_dir(&arguments.state_dir)?;
@@ -34,11 +48,45 @@ pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
     let engine = engine::Prepared::new(&plan.engine)?;
     let balancer = plan.balancer.clone().map(balancer::Prepared::new).transpose()?;
 
+    block_on(serve(plan, engine, balancer, arguments, &run_dir))
+}
+
+/// Goes on in place of the process that started this one.
+fn succeed(arguments: &cli::Controller, predecessor: &Predecessor) -> Result<(), Error> {
+    let Inheritance { relay, lock, admin, balancer: legacy, ready, routers } =
+        predecessor.inherit()?;
+    let settings = document::load(&arguments.config)?;
+    let run_dir = RunDir::inherit(&arguments.run_dir, lock);
+    let plan = Plan::new(&settings, arguments)?;
+    refuse_other_routers(&plan, &routers)?;
+    let engine = engine::Prepared::new(&plan.engine)?;
+    let balancer = match plan.balancer.clone() {
+        Some(balancer) => Some(balancer::Prepared::succeed(balancer, legacy)?),
+        None => None,
+    };
+    let heir = Heir { relay, admin, ready, predecessor };
+    block_on(heir.serve(plan, engine, balancer, arguments, &run_dir))
+}
+
+fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(plan, engine, balancer, arguments, &run_dir));
+    let outcome = runtime.block_on(work);
     // A blocked task, such as a name look-up, must not hold the exit up.
     runtime.shutdown_background();
     outcome
+}
+
+/// Only who runs a virtual router can hand it over.
+fn refuse_other_routers(plan: &Plan, routers: &[vip::Identity]) -> Result<(), Error> {
+    let EnginePlan::Builtin(instances) = &plan.engine else { return Ok(()) };
+    let wanted: Vec<_> = instances.iter().map(vip::Instance::identity).collect();
+    let lost = routers.iter().find(|it| !wanted.iter().any(|wanted| wanted.is(it)));
+    lost.map_or(Ok(()), |lost| {
+        Err(Error::Unsupported(format!(
+            "virtual router {} of {} ({}) is not in the configuration any more: reload it first (SIGHUP), which hands over",
+            lost.virtual_router_id, lost.name, lost.source
+        )))
+    })
 }
 
 /// k0s' documentation forbids it, and rightly: kube-proxy and IPVS services of the virtual IPs get
@@ -63,7 +111,7 @@ async fn serve(
 ) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let admin = admin::Listeners::bind(&run_dir.admin_socket(), arguments.admin_listen).await?;
-    let mut balancer = balancer.map(balancer::Prepared::start).transpose()?;
+    let balancer = balancer.map(balancer::Prepared::start).transpose()?;
     // Before the addresses, which must not be chosen as a source for a moment either.
     let mut labels = Labels::open(&arguments.run_dir)?;
     labels.apply(&plan.address_labels)?;
@@ -73,29 +121,40 @@ async fn serve(
         engine.set_peers(plan.peers.clone());
     }
 
+    let (upgrades, asked) = mpsc::unbounded_channel();
     let state = Arc::new(State::default());
-    admin.serve(View {
-        started: SystemTime::now(),
-        engine: engine.source(),
-        balancer: balancer.as_ref().map(Balancer::parts),
-        state: Arc::clone(&state),
-    });
-
+    let admin = admin.serve(view(&engine, balancer.as_ref(), &state, upgrades))?;
     // Not only once an apiserver answers: where this comes first, the apiserver comes after it.
     notify::ready("no apiserver has answered yet");
-    let mut node = Node { arguments, engine, labels, readiness: Readiness::new(), state, plan };
-    let ended = node.watch(balancer.as_mut(), &mut told, &mut signals).await;
-    if ended.is_ok() {
-        node.hand_over(balancer.as_ref(), &mut told, &mut signals).await;
+    let node = Node {
+        arguments,
+        run_dir,
+        engine,
+        labels,
+        readiness: Readiness::new(),
+        state,
+        plan,
+        admin,
+        asked,
+        upgrade: None,
+        predecessor: None,
+    };
+    node.run(balancer, &mut told, &mut signals).await
+}
+
+fn view(
+    engine: &Engine,
+    balancer: Option<&Balancer>,
+    state: &Arc<State>,
+    upgrades: UnboundedSender<succession::Request>,
+) -> View {
+    View {
+        started: SystemTime::now(),
+        engine: engine.source(),
+        balancer: balancer.map(Balancer::parts),
+        state: Arc::clone(state),
+        upgrades,
     }
-    drop(node);
-    if let Some(balancer) = balancer {
-        tokio::select! {
-            () = balancer.stop() => {}
-            () = signals.stop() => tracing::warn!("told to stop again: connections are cut"),
-        }
-    }
-    ended
 }
 
 /// What the status shows beside the parts' own.
@@ -108,11 +167,27 @@ pub(crate) struct State {
 /// The node as a whole: decides whether it is ready, and when to go.
 struct Node<'a> {
     arguments: &'a cli::Controller,
+    run_dir: &'a RunDir,
     engine: Engine,
     labels: Labels,
     readiness: Readiness,
     state: Arc<State>,
     plan: Plan,
+    admin: admin::Serving,
+    /// Who wants another process in place of this one.
+    asked: UnboundedReceiver<succession::Request>,
+    /// The one that is about to come.
+    upgrade: Option<Successor>,
+    /// The one that was here before, and may have connections still.
+    predecessor: Option<Predecessor>,
+}
+
+/// Why the node is watched no longer.
+enum Left {
+    /// Told to stop.
+    Told,
+    /// Another process goes on.
+    PassedOn(Box<Successor>),
 }
 
 const LOOK_EACH: Duration = Duration::from_secs(1);
@@ -122,13 +197,43 @@ const LOOK_EACH: Duration = Duration::from_secs(1);
 const SERVE_STRAGGLERS: Duration = Duration::from_millis(500);
 
 impl Node<'_> {
-    /// Until a signal (`Ok`) or until the virtual IPs cannot be served.
+    /// From the start to the end.
+    async fn run(
+        mut self,
+        mut balancer: Option<Balancer>,
+        told: &mut UnboundedReceiver<Told>,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
+        let left = match self.watch(balancer.as_mut(), told, signals).await {
+            Ok(Left::Told) => self.hand_over(balancer.as_ref(), told, signals).await,
+            Ok(left) => left,
+            Err(error) => {
+                drop(self);
+                stop(balancer, signals).await;
+                return Err(error);
+            }
+        };
+        match left {
+            Left::Told => {
+                drop(self);
+                stop(balancer, signals).await;
+            }
+            Left::PassedOn(successor) => {
+                let Node { labels, admin, predecessor, .. } = self;
+                labels.leave();
+                leave_to(*successor, admin, balancer, predecessor, signals).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Until a signal or a successor (`Ok`), or until the virtual IPs cannot be served.
     async fn watch(
         &mut self,
         mut balancer: Option<&mut Balancer>,
         told: &mut UnboundedReceiver<Told>,
         signals: &mut Signals,
-    ) -> Result<(), Error> {
+    ) -> Result<Left, Error> {
         // The first one after a while: before, no apiserver can have answered.
         let start = tokio::time::Instant::now() + LOOK_EACH;
         let mut looks = tokio::time::interval_at(start, LOOK_EACH);
@@ -140,9 +245,21 @@ impl Node<'_> {
                     None => std::future::pending().await,
                 }
             };
+            let heard = async {
+                match &mut self.upgrade {
+                    Some(successor) => successor.next().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::Stop => return Ok(()),
+                    Asked::Stop => return Ok(Left::Told),
+                    Asked::Upgrade => {
+                        self.upgrade(balancer.as_deref(), succession::Request::by_signal());
+                    }
+                    Asked::Reload if self.upgrade.is_some() => {
+                        tracing::error!("SIGHUP: a new process is about to go on in place of this one, reload that");
+                    }
                     Asked::Reload => {
                         notify::reloading();
                         match self.reload(balancer.as_deref_mut()) {
@@ -157,11 +274,16 @@ impl Node<'_> {
                         notify::reloaded();
                     }
                 },
+                Some(request) = self.asked.recv() => self.upgrade(balancer.as_deref(), request),
+                heard = heard => self.heed_successor(heard),
                 Some(event) = told.recv() => {
                     event.log();
                     self.engine.heed(&event);
+                    if let Some(successor) = self.passed_on(&event) {
+                        return Ok(Left::PassedOn(Box::new(successor)));
+                    }
                     if let Some(result) = event.ended() {
-                        return result;
+                        return result.map(|()| Left::Told);
                     }
                 }
                 () = changed => self.follow(balancer.as_deref_mut()),
@@ -188,6 +310,73 @@ impl Node<'_> {
             self.tell_engine(balancer);
         }
         Ok(applied)
+    }
+
+    /// Starts the process that is to go on in place of this one, unless something speaks against it.
+    fn upgrade(&mut self, balancer: Option<&Balancer>, request: succession::Request) {
+        if self.upgrade.is_some() {
+            return request.answer(Err("another new process is about to go on already".to_owned()));
+        }
+        let successor = self.bequest(balancer).and_then(|it| Successor::start(&it, &request));
+        match successor {
+            Ok(successor) => {
+                tracing::info!(process = successor.pid(), "upgrade: a new process is started");
+                self.upgrade = Some(successor.for_request(request));
+            }
+            Err(Error::NotUpgraded(reason)) => request.answer(Err(reason)),
+            Err(error) => request.answer(Err(error.to_string())),
+        }
+    }
+
+    /// What another process needs to go on; an error if it would not get far.
+    fn bequest(&self, balancer: Option<&Balancer>) -> Result<Bequest, Error> {
+        let routers = self.engine.identities()?;
+        let settings = document::load(&self.arguments.config)?;
+        refuse_other_routers(&Plan::new(&settings, self.arguments)?, &routers)?;
+        let legacy = match balancer {
+            Some(balancer) => balancer.bequeath()?,
+            None => balancer::Legacy { redirect: None, listeners: Vec::new() },
+        };
+        Ok(Bequest {
+            lock: self.run_dir.bequeath()?,
+            admin: self.admin.bequeath()?,
+            balancer: legacy,
+            ready: self.readiness.is_ready(),
+            routers,
+        })
+    }
+
+    fn heed_successor(&mut self, heard: Heard) {
+        let Some(mut successor) = self.upgrade.take() else { return };
+        match heard {
+            Heard::Ready => match successor.take_baton() {
+                Ok(Some((relay, process))) => {
+                    self.engine.pass_on(relay, process);
+                    self.upgrade = Some(successor);
+                }
+                Ok(None) => self.upgrade = Some(successor),
+                Err(error) => successor.give_up(error.to_string()),
+            },
+            Heard::Failed(reason) | Heard::Ended(reason) => successor.give_up(reason),
+            // Only once it is in charge.
+            Heard::Serving | Heard::Released(_) => self.upgrade = Some(successor),
+        }
+    }
+
+    /// The successor, if it is in charge now.
+    fn passed_on(&mut self, event: &Told) -> Option<Successor> {
+        match event {
+            Told::Builtin(vip::Event::PassedOn { pause }) => {
+                let mut successor = self.upgrade.take()?;
+                successor.is_in_charge(*pause);
+                Some(successor)
+            }
+            Told::Builtin(vip::Event::NotPassedOn { reason }) => {
+                self.upgrade.take()?.give_up(reason.clone());
+                None
+            }
+            _ => None,
+        }
     }
 
     fn follow(&mut self, balancer: Option<&mut Balancer>) {
@@ -233,7 +422,7 @@ impl Node<'_> {
         balancer: Option<&Balancer>,
         told: &mut UnboundedReceiver<Told>,
         signals: &mut Signals,
-    ) {
+    ) -> Left {
         let noticed =
             tokio::time::Instant::now() + balancer.map_or(Duration::ZERO, Balancer::leave);
         self.state.leaving.store(true, Relaxed);
@@ -243,11 +432,19 @@ impl Node<'_> {
         self.engine.hand_over(self.plan.patience);
         loop {
             tokio::select! {
-                () = signals.stop() => return tracing::warn!("told to stop again: leaving at once"),
+                () = signals.stop() => {
+                    tracing::warn!("told to stop again: leaving at once");
+                    return Left::Told;
+                }
                 event = told.recv() => {
                     let Some(event) = event else { break };
                     event.log();
                     self.engine.heed(&event);
+                    // It was quicker than the signal, which is for both.
+                    if let Some(successor) = self.passed_on(&event) {
+                        successor.stop();
+                        return Left::PassedOn(Box::new(successor));
+                    }
                     if event.ended().is_some() {
                         break;
                     }
@@ -261,5 +458,14 @@ impl Node<'_> {
             () = tokio::time::sleep_until(noticed) => {}
             () = signals.stop() => tracing::warn!("told to stop again: leaving at once"),
         }
+        Left::Told
+    }
+}
+
+async fn stop(balancer: Option<Balancer>, signals: &mut Signals) {
+    let Some(balancer) = balancer else { return };
+    tokio::select! {
+        () = balancer.stop() => {}
+        () = signals.stop() => tracing::warn!("told to stop again: connections are cut"),
     }
 }

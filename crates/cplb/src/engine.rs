@@ -1,6 +1,7 @@
 //! Who speaks VRRP for this node: this process itself, or a keepalived that it supervises.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,13 +69,8 @@ impl Prepared {
         // Nobody listens any more only when the program ends.
         let engine = match self {
             Self::Builtin(instances) => {
-                let settings = vip::Settings {
-                    instances,
-                    lifetime: vip::Settings::DEFAULT_LIFETIME,
-                    realtime: true,
-                };
                 let tell = move |event| drop(sender.send(Told::Builtin(event)));
-                Engine::Builtin(Vip::start(settings, service, Arc::new(tell))?)
+                Engine::Builtin(Vip::start(settings(instances), service, Arc::new(tell))?)
             }
             Self::Keepalived(checked) => {
                 let tell = move |event| drop(sender.send(Told::Keepalived(event)));
@@ -86,9 +82,45 @@ impl Prepared {
         engine.set_ready(false);
         Ok((engine, told))
     }
+
+    /// Starts it in place of that of another process, once that passes it on at the other end of
+    /// `relay`.
+    pub(crate) fn succeed(
+        self,
+        service: Arc<dyn Service>,
+        relay: OwnedFd,
+    ) -> Result<(Engine, UnboundedReceiver<Told>), Error> {
+        let Self::Builtin(instances) = self else { return Err(Error::NoSuccession(KEEPALIVED)) };
+        let (sender, told) = mpsc::unbounded_channel();
+        let tell = Arc::new(move |event| drop(sender.send(Told::Builtin(event))));
+        let vip = Vip::succeed(settings(instances), service, tell, relay)?;
+        Ok((Engine::Builtin(vip), told))
+    }
+}
+
+/// Why it cannot change over to another process.
+const KEEPALIVED: &str = "type: Keepalived, whose keepalived ends with the process that started it";
+
+fn settings(instances: Vec<vip::Instance>) -> vip::Settings {
+    vip::Settings { instances, lifetime: vip::Settings::DEFAULT_LIFETIME, realtime: true }
 }
 
 impl Engine {
+    /// The virtual routers that a successor has to run as well.
+    pub(crate) fn identities(&self) -> Result<Vec<vip::Identity>, Error> {
+        match self {
+            Self::Builtin(vip) => Ok(vip.identities()),
+            Self::Keepalived { .. } => Err(Error::NoSuccession(KEEPALIVED)),
+        }
+    }
+
+    /// Passes the virtual routers on to another process, a pidfd, that waits for them.
+    pub(crate) fn pass_on(&self, relay: vip::Relay, process: OwnedFd) {
+        if let Self::Builtin(vip) = self {
+            vip.pass_on(relay, process);
+        }
+    }
+
     /// Brings about a changed plan. An error changes nothing.
     pub(crate) fn apply(&mut self, plan: &EnginePlan) -> Result<Applied, Error> {
         match (self, plan) {

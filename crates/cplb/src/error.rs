@@ -29,6 +29,17 @@ pub(crate) enum Error {
         "{0} can only be changed by a restart, which hands the virtual IP over; nothing was changed"
     )]
     NeedsRestart(&'static str),
+    /// Another process cannot go on in place of this one.
+    #[error(
+        "{0}: stop and start it, which hands the virtual IP over to another node; nothing was changed"
+    )]
+    NoSuccession(&'static str),
+    /// The new process does not go on in place of the old one, which does.
+    #[error("not upgraded, the old process goes on: {0}")]
+    NotUpgraded(String),
+    /// The process that this one was to succeed does not say what it needs.
+    #[error("cannot go on in place of the previous process: {0}")]
+    Predecessor(String),
     /// The interface of an instance has no address to speak from.
     #[error(
         "interface {interface} has no {family} address to speak VRRP from: give it one, or set unicastSourceIP or another interface for {instance}"
@@ -159,6 +170,9 @@ impl Error {
             Self::Bind(_)
             | Self::AlreadyRunning { .. }
             | Self::NotRunning { .. }
+            | Self::NoSuccession(_)
+            | Self::NotUpgraded(_)
+            | Self::Predecessor(_)
             | Self::Admin { .. }
             | Self::Nllb(nllb::Error::Listen { .. })
             | Self::Redirect(kernel::redirect::Error::OtherInstance { .. })

@@ -64,6 +64,11 @@ pub(crate) fn log(event: &Event) {
                 "no real-time priority for VRRP, a starved machine may lose the virtual IP: {error}"
             );
         }
+        Event::PassedOn { pause } => {
+            info!(pause_us = pause.as_micros(), "the new process speaks VRRP for this node now");
+        }
+        Event::NotPassedOn { reason } => warn!("VRRP stays with this process: {reason}"),
+        Event::TookOver => info!("this process speaks VRRP for this node now"),
         Event::Ended(Ok(())) => info!("VRRP ended"),
         // It becomes the exit of the program, which says it.
         Event::Ended(Err(_)) => {}

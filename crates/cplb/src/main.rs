@@ -24,6 +24,7 @@ mod run_dir;
 mod scan;
 mod signals;
 mod status;
+mod succession;
 mod validate;
 mod worker;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Proxy(arguments) => proxy_only::run(&arguments),
         Command::Validate(arguments) => return validate::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Upgrade(arguments) => succession::ask(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),

@@ -14,9 +14,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::status::Report;
+use crate::status::{Histogram, Report};
 
 mod load_balancer;
+mod service;
 mod virtual_routers;
 mod worker;
 
@@ -52,7 +53,8 @@ impl Collector for Scrape {
         let Some(balancer) = &report.load_balancer else { return Ok(()) };
         let pod = report.worker.as_ref().is_some_and(|it| it.image.is_some());
         let proxied = balancer.virtual_servers.is_empty() && !pod;
-        load_balancer::encode(&mut families, balancer, proxied)
+        load_balancer::encode(&mut families, balancer, proxied)?;
+        service::extra_ports(&mut families, &balancer.extra_ports)
     }
 }
 
@@ -127,6 +129,29 @@ impl Families<'_> {
         self.counter_in(name, help, Some(&Unit::Bytes), samples)
     }
 
+    /// `_seconds` becomes the end of the name.
+    fn histogram<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels, &'h Histogram)>,
+    ) -> fmt::Result {
+        // Nothing was ever counted where there are no bounds.
+        let counted = |(_, histogram): &(Labels, &Histogram)| !histogram.buckets.is_empty();
+        let mut samples = samples.into_iter().filter(counted).peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let unit = Some(&Unit::Seconds);
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        samples.try_for_each(|(labels, histogram)| {
+            let Histogram { count, sum_ms, .. } = histogram;
+            let buckets = buckets(histogram);
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_histogram::<NoLabelSet>(sum_ms / 1_000.0, *count, &buckets, None)
+        })
+    }
+
     /// `_info` becomes the end of the name, the labels are the content.
     fn info(
         &mut self,
@@ -178,6 +203,19 @@ impl Families<'_> {
             _ => family.encode_family(&labels)?.encode_counter(&value, NO_EXEMPLAR),
         })
     }
+}
+
+/// Bounds in seconds, and how many are between each and the one before, the last without bound.
+fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let bounded = histogram.buckets.iter().map(|it| (it.at_most_ms / 1_000.0, it.count));
+    let cumulative = bounded.chain([(f64::INFINITY, histogram.count)]);
+    let mut before = 0;
+    let between = cumulative.map(|(bound, count)| {
+        let more = count.saturating_sub(before);
+        before = count;
+        (bound, more)
+    });
+    between.collect()
 }
 
 fn unix_time(time: SystemTime) -> f64 {

@@ -30,6 +30,11 @@ pub(crate) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
+/// Another process is the service's main one from now on.
+pub(crate) fn passed_on_to(process: u32, status: &str) {
+    tell(&[NotifyState::MainPid(process), NotifyState::Status(status)]);
+}
+
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!(%error, "systemd cannot be told of the state");

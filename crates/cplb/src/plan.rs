@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use config::{ControlPlaneKind, ControlPlaneLoadBalancing};
 
-pub(crate) use balancing::{BalancerPlan, ForwarderPlan, IpvsPlan, ProxyPlan};
+pub(crate) use balancing::{BalancerPlan, ExtraPortPlan, ForwarderPlan, IpvsPlan, ProxyPlan};
 
 use crate::cli::{Controller, VrrpEngine};
 use crate::error::Error;

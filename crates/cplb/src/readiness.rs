@@ -26,6 +26,11 @@ impl Readiness {
         Self { ready: false, otherwise: None }
     }
 
+    /// Goes on with what the process before this one has found out.
+    pub(crate) const fn inherit(ready: bool) -> Self {
+        Self { ready, otherwise: Some(0) }
+    }
+
     pub(crate) const fn is_ready(self) -> bool {
         self.ready
     }

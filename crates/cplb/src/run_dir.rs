@@ -1,5 +1,6 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl RunDir {
@@ -41,12 +42,29 @@ impl RunDir {
                 pid: pid.trim().to_owned(),
             });
         }
-        let write_pid = |lock: &mut File| -> io::Result<()> {
+        let run_dir = Self { path: path.to_owned(), lock };
+        run_dir.write_pid()?;
+        Ok(run_dir)
+    }
+
+    /// Goes on with the lock of the process before this one: as long as either has it, it is taken.
+    pub(crate) fn inherit(path: &Path, lock: OwnedFd) -> Self {
+        Self { path: path.to_owned(), lock: lock.into() }
+    }
+
+    /// The lock for a successor.
+    pub(crate) fn bequeath(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
+    }
+
+    /// Says who works here.
+    pub(crate) fn write_pid(&self) -> Result<(), Error> {
+        let write = |mut lock: &File| -> io::Result<()> {
             lock.set_len(0)?;
+            lock.rewind()?;
             writeln!(lock, "{}", std::process::id())
         };
-        write_pid(&mut lock).map_err(error(&lock_path))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        write(&self.lock).map_err(|source| Error::RunDir { path: self.path.join("lock"), source })
     }
 
     /// Where the admin socket of this daemon is.

@@ -14,7 +14,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use page::page;
-pub(crate) use report::{Apiserver, Keepalived, LoadBalancer, Report, VirtualRouter, Worker};
+pub(crate) use report::{
+    Apiserver, ExtraPort, Histogram, Keepalived, LoadBalancer, Report, VirtualRouter, Worker,
+};
+use tokio::sync::mpsc::UnboundedSender;
 pub(crate) use view::{View, load_balancer, milliseconds, time};
 pub(crate) use warnings::of as warnings;
 
@@ -22,6 +25,7 @@ use crate::admin_client::ask;
 use crate::cli::{self, OutputFormat};
 use crate::error::Error;
 use crate::run_dir::admin_socket;
+use crate::succession;
 
 /// A daemon that can be asked how it does.
 pub(crate) trait Reporting: Send + Sync + 'static {
@@ -30,6 +34,11 @@ pub(crate) trait Reporting: Send + Sync + 'static {
 
     /// Everything, as it is now.
     fn status(&self) -> Report;
+
+    /// Where to ask for another process in its place; `None` if that cannot be.
+    fn upgrades(&self) -> Option<&UnboundedSender<succession::Request>> {
+        None
+    }
 }
 
 /// Shows the status of the running daemon, once or until interrupted.

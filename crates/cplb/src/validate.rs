@@ -50,7 +50,10 @@ fn describe(cplb: &ControlPlaneLoadBalancing, port: u16) -> String {
     let balancer = if cplb.disable_load_balancer {
         "no load balancer".into()
     } else if cplb.virtual_servers.is_empty() {
-        format!("port {port} balanced by the proxy on {}", cplb.user_space_proxy_bind_port)
+        let extra = cplb.load_balancer.extra_ports.iter();
+        let extra = extra.map(|it| format!(", port {} on {}", it.port, it.listen_port));
+        let bound = cplb.user_space_proxy_bind_port;
+        format!("port {port} balanced by the proxy on {bound}{}", extra.collect::<String>())
     } else {
         format!("port {port} balanced by IPVS")
     };

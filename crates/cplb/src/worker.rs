@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use nllb::Manifests;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::admin;
 use crate::cli;
@@ -34,6 +35,9 @@ use view::{Parts, View};
 use written::Written;
 
 pub(crate) use written::remove as remove_written;
+
+/// How often a pod behind which nobody answers is asked to listen again.
+const OFFER_EACH: Duration = Duration::from_secs(5);
 
 /// Runs a worker node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
@@ -113,12 +117,12 @@ async fn serve(plan: Plan, arguments: &cli::Worker, run_dir: &RunDir) -> Result<
     let (told_reach, reach) = watch::channel(Reach::default());
     tokio::spawn(watch_reach(watched_doors, told_reach));
     let parts = Arc::new(ArcSwap::from_pointee(serving.parts(false)));
-    admin.serve(View {
+    let _serving = admin.serve(View {
         started: SystemTime::now(),
         kubeconfigs: kubeconfigs.files(),
         reach: reach.clone(),
         parts: Arc::clone(&parts),
-    });
+    })?;
     tokio::spawn(kubeconfigs.follow(watched_door));
 
     let mut node = Node { arguments, serving, doors: told_doors, door: told_door, reach, parts };
@@ -146,11 +150,19 @@ impl Node<'_> {
     /// Until a signal.
     async fn watch(&mut self, signals: &mut Signals) {
         let mut was_ready = false;
+        let mut offers = tokio::time::interval(OFFER_EACH);
+        offers.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = offers.tick() => if !was_ready {
+                    self.serving.offer_again();
+                },
                 asked = signals.next() => match asked {
                     Asked::Stop => return,
                     Asked::Reload => self.take_signal(was_ready).await,
+                    Asked::Upgrade => tracing::warn!(
+                        "SIGUSR2: only a controller can be upgraded as it runs; restart this worker"
+                    ),
                 },
                 Ok(()) = self.reach.changed() => {
                     let reach = self.reach.borrow_and_update().clone();

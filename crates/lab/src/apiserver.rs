@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -43,6 +44,9 @@ const POLL: Duration = Duration::from_millis(100);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long open connections may take to finish once the listener is closed.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
+/// What Go's net/http answers to a plain request at a port of TLS.
+const PLAIN_HTTP_REFUSED: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 /// Pause after a failed accept (descriptors exhausted), so that the loop neither spins nor ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -202,9 +206,14 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
+async fn connection(mut stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server>) {
     // Without this the last small packet of an answer may wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    if matches!(timeout(HANDSHAKE_LIMIT, speaks_plain_http(&stream)).await, Ok(true)) {
+        // A client that has gone already misses it.
+        let _told = stream.write_all(PLAIN_HTTP_REFUSED).await;
         return;
     }
     let Ok(Ok(stream)) = timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await else { return };
@@ -224,6 +233,12 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Server
         _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
     }
     let _gone = connection.await;
+}
+
+/// Whether the first byte is one of a method and none of TLS.
+async fn speaks_plain_http(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first[0].is_ascii_uppercase()
 }
 
 fn now() -> SystemTime {

@@ -59,7 +59,7 @@ fn connections(families: &mut Families<'_>, balancer: &LoadBalancer) -> fmt::Res
     families.counter(
         "cplb_connections_rejected",
         "Client connections reset right after they were accepted",
-        balancer.rejected_by_reason.iter().map(|(reason, count)| (label("reason", reason), *count)),
+        rejected(balancer),
     )?;
     for (name, help, count) in [
         (
@@ -73,14 +73,14 @@ fn connections(families: &mut Families<'_>, balancer: &LoadBalancer) -> fmt::Res
             balancer.resets,
         ),
         (
+            "cplb_connections_rebalanced",
+            "Connections ended for the sake of an apiserver that had come back",
+            balancer.rebalanced,
+        ),
+        (
             "cplb_accept_errors",
             "Times the kernel refused to accept for want of descriptors or memory",
             balancer.accept_errors,
-        ),
-        (
-            "cplb_backend_retries",
-            "Further backends tried because one failed before its first byte",
-            balancer.retries,
         ),
         (
             "cplb_backend_races",
@@ -133,6 +133,11 @@ fn backends(families: &mut Families<'_>, backends: &[Apiserver]) -> fmt::Result 
         backends.iter().map(|it| (labels(it), it.connects)),
     )?;
     families.counter(
+        "cplb_backend_retries",
+        "Connects begun because another apiserver had failed before its first byte",
+        backends.iter().map(|it| (labels(it), it.retries)),
+    )?;
+    families.counter(
         "cplb_backend_failures",
         "Connects that failed before the first byte",
         backends.iter().flat_map(|it| {
@@ -143,10 +148,10 @@ fn backends(families: &mut Families<'_>, backends: &[Apiserver]) -> fmt::Result 
             })
         }),
     )?;
-    families.seconds(
+    families.histogram(
         "cplb_backend_connect_latency",
-        "Moving average of the time that clients' connects to the apiserver took",
-        backends.iter().filter_map(|it| Some((labels(it), it.mean_connect_ms? / 1_000.0))),
+        "How long clients' connects to the apiserver took",
+        backends.iter().map(|it| (labels(it), &it.connect_latency)),
     )?;
     families.bytes(
         "cplb_backend_sent",
@@ -158,6 +163,25 @@ fn backends(families: &mut Families<'_>, backends: &[Apiserver]) -> fmt::Result 
         "Bytes received from the apiserver",
         backends.iter().map(|it| (labels(it), it.bytes_down)),
     )
+}
+
+/// By listener and reason, and without a listener what the listeners have no part in.
+pub(super) fn rejected(balancer: &LoadBalancer) -> Vec<(Labels, u64)> {
+    let mut rejected = Vec::new();
+    for (reason, count) in &balancer.rejected_by_reason {
+        let mut elsewhere = *count;
+        for listener in &balancer.listeners {
+            let here = listener.rejected_by_reason.get(reason).copied().unwrap_or_default();
+            elsewhere = elsewhere.saturating_sub(here);
+            let mut labels = label("listener", &listener.address.to_string());
+            labels.extend(label("reason", reason));
+            rejected.push((labels, here));
+        }
+        if elsewhere > 0 {
+            rejected.push((label("reason", reason), elsewhere));
+        }
+    }
+    rejected
 }
 
 pub(super) fn labels(backend: &Apiserver) -> Labels {

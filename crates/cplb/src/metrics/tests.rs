@@ -1,5 +1,7 @@
 use super::*;
-use crate::status::testing::{foreign, report, report_of_keepalived, report_of_worker};
+use crate::status::testing::{
+    foreign, report, report_of_keepalived, report_of_worker, report_with_extra_port,
+};
 
 /// The lines that are no comments.
 fn samples(report: Report) -> Vec<String> {
@@ -39,13 +41,14 @@ cplb_backend_check_latency_seconds{backend="10.0.0.11:6443"} 0.00125
 cplb_connections_accepted_total{listener="[::]:6444"} 82
 cplb_connections_open 3
 cplb_connections_limit 65536
-cplb_connections_rejected_total{reason="descriptors"} 0
-cplb_connections_rejected_total{reason="limit"} 0
-cplb_connections_rejected_total{reason="no_backend"} 1
+cplb_connections_rejected_total{listener="[::]:6444",reason="descriptors"} 2
+cplb_connections_rejected_total{reason="descriptors"} 3
+cplb_connections_rejected_total{listener="[::]:6444",reason="limit"} 0
+cplb_connections_rejected_total{listener="[::]:6444",reason="no_backend"} 1
 cplb_connections_unserved_total 0
 cplb_connections_reset_total 2
+cplb_connections_rebalanced_total 6
 cplb_accept_errors_total 0
-cplb_backend_retries_total 4
 cplb_backend_races_total 1
 cplb_backend_hedges_total 0
 cplb_backend_replays_total 0
@@ -53,6 +56,8 @@ cplb_backend_connections_open{backend="10.0.0.11:6443"} 3
 cplb_backend_connections_open{backend="10.0.0.12:6443"} 0
 cplb_backend_connects_total{backend="10.0.0.11:6443"} 41
 cplb_backend_connects_total{backend="10.0.0.12:6443"} 40
+cplb_backend_retries_total{backend="10.0.0.11:6443"} 4
+cplb_backend_retries_total{backend="10.0.0.12:6443"} 0
 cplb_backend_failures_total{backend="10.0.0.11:6443",reason="refused"} 0
 cplb_backend_failures_total{backend="10.0.0.11:6443",reason="reset"} 0
 cplb_backend_failures_total{backend="10.0.0.11:6443",reason="silent"} 0
@@ -63,7 +68,13 @@ cplb_backend_failures_total{backend="10.0.0.12:6443",reason="reset"} 0
 cplb_backend_failures_total{backend="10.0.0.12:6443",reason="silent"} 0
 cplb_backend_failures_total{backend="10.0.0.12:6443",reason="timeout"} 1
 cplb_backend_failures_total{backend="10.0.0.12:6443",reason="unreachable"} 0
-cplb_backend_connect_latency_seconds{backend="10.0.0.11:6443"} 0.0005
+cplb_backend_connect_latency_seconds_sum{backend="10.0.0.11:6443"} 1.1505
+cplb_backend_connect_latency_seconds_count{backend="10.0.0.11:6443"} 41
+cplb_backend_connect_latency_seconds_bucket{le="0.0001",backend="10.0.0.11:6443"} 0
+cplb_backend_connect_latency_seconds_bucket{le="0.00025",backend="10.0.0.11:6443"} 30
+cplb_backend_connect_latency_seconds_bucket{le="0.0005",backend="10.0.0.11:6443"} 38
+cplb_backend_connect_latency_seconds_bucket{le="1.0",backend="10.0.0.11:6443"} 40
+cplb_backend_connect_latency_seconds_bucket{le="+Inf",backend="10.0.0.11:6443"} 41
 cplb_backend_sent_bytes_total{backend="10.0.0.11:6443"} 1000
 cplb_backend_sent_bytes_total{backend="10.0.0.12:6443"} 0
 cplb_backend_received_bytes_total{backend="10.0.0.11:6443"} 2000
@@ -201,4 +212,40 @@ fn a_worker_with_a_pod_tells_its_image_and_the_health_of_apiservers() {
     for unknown in ["cplb_connections", "cplb_backend_connect", "konnectivity"] {
         assert!(!samples.iter().any(|it| it.contains(unknown)), "{unknown} in {samples:#?}");
     }
+}
+
+/// What there is beside [`SAMPLES`] where a port is balanced as well.
+const EXTRA_PORT: &str = r#"
+cplb_extra_port_backend_healthy{port="9443",backend="10.0.0.11:9443"} 1
+cplb_extra_port_backend_healthy{port="9443",backend="10.0.0.12:9443"} 0
+cplb_extra_port_backend_usable{port="9443",backend="10.0.0.11:9443"} 1
+cplb_extra_port_backend_usable{port="9443",backend="10.0.0.12:9443"} 0
+cplb_extra_port_backend_connections_open{port="9443",backend="10.0.0.11:9443"} 3
+cplb_extra_port_backend_connections_open{port="9443",backend="10.0.0.12:9443"} 0
+cplb_extra_port_backend_connects_total{port="9443",backend="10.0.0.11:9443"} 41
+cplb_extra_port_backend_connects_total{port="9443",backend="10.0.0.12:9443"} 40
+"#;
+
+#[test]
+fn an_extra_port_is_counted_apart() {
+    let samples = samples(report_with_extra_port());
+    let text = samples.join("\n");
+    assert!(text.contains(EXTRA_PORT), "{text}");
+    for line in [
+        r#"cplb_extra_port_backend_failures_total{port="9443",backend="10.0.0.12:9443",reason="refused"} 3"#,
+        r#"cplb_extra_port_connections_accepted_total{port="9443",listener="[::]:19443"} 82"#,
+        r#"cplb_extra_port_connections_open{port="9443"} 3"#,
+        r#"cplb_extra_port_connections_unserved_total{port="9443"} 0"#,
+        r#"cplb_extra_port_connections_rejected_total{port="9443",listener="[::]:19443",reason="no_backend"} 1"#,
+        r#"cplb_extra_port_backend_check_latency_seconds{port="9443",backend="10.0.0.11:9443"} 0.00125"#,
+        r#"cplb_extra_port_backend_connect_latency_seconds_count{port="9443",backend="10.0.0.11:9443"} 41"#,
+        r#"cplb_extra_port_backend_sent_bytes_total{port="9443",backend="10.0.0.11:9443"} 1000"#,
+        r#"cplb_extra_port_backend_received_bytes_total{port="9443",backend="10.0.0.11:9443"} 2000"#,
+        // The apiservers' own are as ever.
+        "cplb_connections_open 3",
+        r#"cplb_backend_healthy{backend="10.0.0.11:6443"} 1"#,
+    ] {
+        assert!(samples.iter().any(|sample| sample == line), "{line} in {samples:#?}");
+    }
+    assert!(!text.contains("cplb_backend_healthy{backend=\"10.0.0.11:9443\"}"), "{text}");
 }

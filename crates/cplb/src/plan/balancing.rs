@@ -1,6 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use ::backends::{HealthSettings, PortCheck};
 use config::{ControlPlaneLoadBalancing, LbAlgo, LbKind};
 use ipvs::{Forwarding, Scheduler};
 use kernel::redirect::{Method, Origin, Rule};
@@ -12,7 +14,7 @@ use crate::run_dir::ipvs_state;
 /// The load balancer behind the virtual addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct BalancerPlan {
-    pub(crate) backends: backends::Settings,
+    pub(crate) backends: ::backends::Settings,
     pub(crate) forwarder: ForwarderPlan,
 }
 
@@ -37,6 +39,17 @@ pub(crate) struct ProxyPlan {
     pub(crate) redirects: Vec<Rule>,
     pub(crate) redirect_by: Method,
     pub(crate) drain: Duration,
+    /// The redirects are among the others.
+    pub(crate) extra_ports: Vec<ExtraPortPlan>,
+}
+
+/// A further port of the hosts of the apiservers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExtraPortPlan {
+    pub(crate) port: u16,
+    pub(crate) check: PortCheck,
+    pub(crate) health: HealthSettings,
+    pub(crate) proxy: proxy::Settings,
 }
 
 /// By the kernel.
@@ -53,6 +66,9 @@ pub(crate) struct IpvsPlan {
 /// The control plane stands and falls with these threads, which need little: they go before
 /// whatever else keeps the machine busy.
 const PROXY_NICE: i32 = -10;
+
+/// Nodes that join and agents of workers need no more.
+const EXTRA_PORT_THREADS: usize = 2;
 
 pub(super) fn plan(
     settings: &config::Settings,
@@ -73,28 +89,71 @@ fn proxy(
     cplb: &ControlPlaneLoadBalancing,
     virtual_addresses: &[IpAddr],
 ) -> ProxyPlan {
-    let port = cplb.user_space_proxy_bind_port;
-    let rule =
-        |vip: &IpAddr| Rule { vip: *vip, port: settings.api.port, to: port, of: Origin::Anyone };
-    let redirects = match cplb.load_balancer.redirect {
+    let wanted = &cplb.load_balancer;
+    let apiservers = (settings.api.port, cplb.user_space_proxy_bind_port);
+    let extra = wanted.extra_ports.iter().map(|extra| (extra.port, extra.listen_port));
+    let rules = std::iter::once(apiservers).chain(extra).flat_map(|(port, to)| {
+        virtual_addresses.iter().map(move |vip| Rule { vip: *vip, port, to, of: Origin::Anyone })
+    });
+    let redirects = match wanted.redirect {
         config::Redirect::None => Vec::new(),
-        _ => virtual_addresses.iter().map(rule).collect(),
+        _ => rules.collect(),
     };
-    let defaults = proxy::Settings::default();
     ProxyPlan {
         proxy: proxy::Settings {
-            listen: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)],
-            nice: Some(PROXY_NICE),
-            max_connections: cplb
-                .load_balancer
-                .max_connections
-                .map_or(defaults.max_connections, |most| most as usize),
-            ..defaults
+            rebalance: wanted.rebalance.and_then(NonZeroU32::new),
+            ..listening_on(cplb.user_space_proxy_bind_port, wanted)
         },
         redirects,
         redirect_by: redirect_by(cplb),
-        drain: cplb.load_balancer.drain_timeout,
+        drain: wanted.drain_timeout,
+        extra_ports: wanted.extra_ports.iter().map(|extra| extra_port(extra, wanted)).collect(),
     }
+}
+
+/// What holds for every port that is balanced here.
+fn listening_on(port: u16, wanted: &config::LoadBalancer) -> proxy::Settings {
+    let defaults = proxy::Settings::default();
+    proxy::Settings {
+        listen: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)],
+        nice: Some(PROXY_NICE),
+        choice: match wanted.balance {
+            config::Balance::RoundRobin => proxy::Choice::RoundRobin,
+            config::Balance::LeastConnections => proxy::Choice::LeastConnections,
+        },
+        max_connections: wanted.max_connections.map_or(defaults.max_connections, |it| it as usize),
+        max_connections_per_source: wanted.max_connections_per_source.map(|it| it as usize),
+        allowed_sources: wanted.allowed_sources.iter().map(network).collect(),
+        ..defaults
+    }
+}
+
+fn extra_port(extra: &config::ExtraPort, wanted: &config::LoadBalancer) -> ExtraPortPlan {
+    let proxy = listening_on(extra.listen_port, wanted);
+    let threads = proxy.threads.min(EXTRA_PORT_THREADS);
+    ExtraPortPlan {
+        port: extra.port,
+        check: match &extra.check {
+            config::PortCheck::Tcp => PortCheck::Connect,
+            config::PortCheck::Tls => PortCheck::Tls,
+            config::PortCheck::Https { path, status } => {
+                PortCheck::Https { path: path.clone(), status: *status }
+            }
+        },
+        health: health(&extra.health_check),
+        // What goes there has few connections, which agents make to each server on purpose: none
+        // is ended to even them out.
+        proxy: proxy::Settings { threads, ..proxy },
+    }
+}
+
+fn network(cidr: &config::Cidr) -> proxy::Network {
+    proxy::Network::new(cidr.address, cidr.prefix_length)
+}
+
+fn health(of: &config::HealthCheck) -> HealthSettings {
+    let config::HealthCheck { interval, timeout, fall, rise } = *of;
+    HealthSettings { interval, timeout, fall, rise }
 }
 
 fn ipvs(
@@ -167,16 +226,16 @@ fn backends(
     cplb: &ControlPlaneLoadBalancing,
     arguments: &Controller,
     virtual_addresses: Vec<IpAddr>,
-) -> backends::Settings {
-    let health = cplb.load_balancer.health_check;
+) -> ::backends::Settings {
+    let wanted = cplb.load_balancer.health_check;
     // A virtual server may ask for checks more often, not for a minute of a dead apiserver.
     let loops = cplb.virtual_servers.iter().map(|server| server.delay_loop);
-    let interval = loops.fold(health.interval, Duration::min);
+    let interval = loops.fold(wanted.interval, Duration::min);
     let local = match settings.api.address.filter(|_| settings.api.only_bind_to_address) {
         Some(address) => address,
         None => Ipv4Addr::LOCALHOST.into(),
     };
-    backends::Settings {
+    ::backends::Settings {
         kubeconfig: arguments.kubeconfig.clone(),
         kubeconfig_may_appear: arguments.wait_for_kubeconfig,
         static_servers: arguments.apiservers.clone(),
@@ -186,11 +245,10 @@ fn backends(
         cache: Some(arguments.state_dir.join("apiservers.json")),
         virtual_addresses,
         proxy_port: cplb.user_space_proxy_bind_port,
-        health: backends::HealthSettings {
+        health: HealthSettings {
             interval,
-            timeout: health.timeout.min(interval),
-            fall: health.fall,
-            rise: health.rise,
+            timeout: wanted.timeout.min(interval),
+            ..health(&wanted)
         },
     }
 }
@@ -202,3 +260,6 @@ fn redirect_by(cplb: &ControlPlaneLoadBalancing) -> Method {
         config::Redirect::Iptables => Method::Iptables,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,9 +138,25 @@ pub(crate) struct LoadBalancer {
     pub(crate) hedges: u64,
     pub(crate) replays: u64,
     pub(crate) resets: u64,
+    /// Ended for the sake of an apiserver that had come back.
+    pub(crate) rebalanced: u64,
     pub(crate) apiservers: Vec<Apiserver>,
+    /// Further ports of the same hosts; of those themselves empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) extra_ports: Vec<ExtraPort>,
     /// Where the list of apiservers is from, and how its reading goes.
     pub(crate) discovery: Snapshot,
+}
+
+/// A further port that is balanced.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ExtraPort {
+    pub(crate) port: u16,
+    /// Such as "tls".
+    pub(crate) check: String,
+    /// Its `apiservers` are the servers at that port.
+    #[serde(flatten)]
+    pub(crate) balancer: LoadBalancer,
 }
 
 /// A keepalived process.
@@ -166,6 +182,8 @@ pub(crate) struct VirtualServer {
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) accepted: u64,
+    /// Reset right after they were accepted.
+    pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -179,12 +197,31 @@ pub(crate) struct Apiserver {
     pub(crate) latency_ms: Option<f64>,
     /// Moving average of the time that clients' connects took.
     pub(crate) mean_connect_ms: Option<f64>,
+    /// All of them by the time they took.
+    pub(crate) connect_latency: Histogram,
     pub(crate) open: usize,
     pub(crate) connects: u64,
+    /// Those of them that were begun because another apiserver had failed.
+    pub(crate) retries: u64,
     pub(crate) failures: u64,
     pub(crate) failures_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
+}
+
+/// How often something took how long. Each count includes those of the smaller bounds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Histogram {
+    pub(crate) buckets: Vec<Bucket>,
+    pub(crate) count: u64,
+    pub(crate) sum_ms: f64,
+}
+
+/// How often it took at most so long.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Bucket {
+    pub(crate) at_most_ms: f64,
+    pub(crate) count: u64,
 }
 
 /// Who was not heard for so long is gone: 10 minutes, more than two intervals of the slowest

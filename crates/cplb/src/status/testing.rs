@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Report;
 use super::report::{
-    Apiserver, Foreign, Keepalived, Listener, LoadBalancer, Peer, Transition, VirtualRouter,
-    VirtualServer, Worker,
+    Apiserver, Bucket, ExtraPort, Foreign, Histogram, Keepalived, Listener, LoadBalancer, Peer,
+    Transition, VirtualRouter, VirtualServer, Worker,
 };
 
 /// 2023-11-14T22:13:20Z
@@ -128,6 +128,22 @@ pub(crate) fn report_of_worker() -> Report {
     report
 }
 
+/// The same node with the join API balanced, by the port of the first report but for its address.
+pub(crate) fn report_with_extra_port() -> Report {
+    let mut report = report();
+    let mut balancer = load_balancer();
+    balancer.listeners[0].address = "[::]:19443".parse().unwrap();
+    balancer.listen = vec!["[::]:19443".parse().unwrap()];
+    balancer.redirects = vec!["10.0.0.100:9443 to 19443".to_owned()];
+    for server in &mut balancer.apiservers {
+        server.address.set_port(9443);
+    }
+    if let Some(apiservers) = &mut report.load_balancer {
+        apiservers.extra_ports.push(ExtraPort { port: 9443, check: "tls".to_owned(), balancer });
+    }
+    report
+}
+
 fn load_balancer() -> LoadBalancer {
     let down = Apiserver {
         address: "10.0.0.12:6443".parse().unwrap(),
@@ -137,8 +153,10 @@ fn load_balancer() -> LoadBalancer {
         since_ms: 5_000,
         latency_ms: None,
         mean_connect_ms: None,
+        connect_latency: Histogram::default(),
         open: 0,
         connects: 40,
+        retries: 0,
         failures: 4,
         failures_by_reason: BTreeMap::from([
             ("refused", 3),
@@ -158,8 +176,16 @@ fn load_balancer() -> LoadBalancer {
         since_ms: 90_000,
         latency_ms: Some(1.25),
         mean_connect_ms: Some(0.5),
+        connect_latency: Histogram {
+            buckets: [(0.1, 0), (0.25, 30), (0.5, 38), (1_000.0, 40)]
+                .map(|(at_most_ms, count)| Bucket { at_most_ms, count })
+                .into(),
+            count: 41,
+            sum_ms: 1_150.5,
+        },
         open: 3,
         connects: 41,
+        retries: 4,
         failures: 0,
         failures_by_reason: down.failures_by_reason.keys().map(|reason| (*reason, 0)).collect(),
         bytes_up: 1_000,
@@ -169,12 +195,20 @@ fn load_balancer() -> LoadBalancer {
         listen: vec!["[::]:6444".parse().unwrap()],
         redirects: vec!["10.0.0.100:6443 to 6444".to_owned()],
         virtual_servers: Vec::new(),
-        listeners: vec![Listener { address: "[::]:6444".parse().unwrap(), accepted: 82 }],
+        listeners: vec![Listener {
+            address: "[::]:6444".parse().unwrap(),
+            accepted: 82,
+            rejected_by_reason: BTreeMap::from([
+                ("no_backend", 1),
+                ("limit", 0),
+                ("descriptors", 2),
+            ]),
+        }],
         open: 3,
         limit: 65_536,
         accepted: 82,
-        rejected: 1,
-        rejected_by_reason: BTreeMap::from([("no_backend", 1), ("limit", 0), ("descriptors", 0)]),
+        rejected: 6,
+        rejected_by_reason: BTreeMap::from([("no_backend", 1), ("limit", 0), ("descriptors", 5)]),
         accept_errors: 0,
         unserved: 0,
         retries: 4,
@@ -182,6 +216,8 @@ fn load_balancer() -> LoadBalancer {
         hedges: 0,
         replays: 0,
         resets: 2,
+        rebalanced: 6,
+        extra_ports: Vec::new(),
         apiservers: vec![up, down],
         discovery: backends::Snapshot {
             backends: Vec::new(),

@@ -81,6 +81,12 @@ impl fmt::Display for Text<'_> {
         if let Some(balancer) = &report.load_balancer {
             writeln!(f)?;
             write_load_balancer(f, balancer, *ink)?;
+            for extra in &balancer.extra_ports {
+                writeln!(f)?;
+                let title = format!("Port {}", extra.port);
+                write_proxy(f, [&title, "SERVER"], &extra.balancer, *ink)?;
+                writeln!(f, "  checked by {}", extra.check)?;
+            }
         }
         if let Some(konnectivity) = report.worker.as_ref().and_then(|it| it.konnectivity.as_ref()) {
             writeln!(f)?;
@@ -251,6 +257,7 @@ fn write_proxy(
         (balancer.unserved, "unserved"),
         (balancer.retries, "retried"),
         (balancer.replays, "replayed"),
+        (balancer.rebalanced, "rebalanced"),
     ] {
         if count > 0 {
             write!(f, ", {count} {what}")?;

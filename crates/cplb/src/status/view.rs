@@ -7,18 +7,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use backends::Snapshot;
+use backends::{PortCheck, Snapshot};
 use jiff::Timestamp;
+use kernel::redirect::Rule;
+use tokio::sync::mpsc::UnboundedSender;
 use vrrp::{Checksum, State};
 
 use super::report::{
-    Apiserver, Foreign, Keepalived, Listener, LoadBalancer, Peer, Report, Transition,
-    VirtualRouter, VirtualServer,
+    Apiserver, Bucket, ExtraPort, Foreign, Histogram, Keepalived, Listener, LoadBalancer, Peer,
+    Report, Transition, VirtualRouter, VirtualServer,
 };
 use super::{Reporting, warnings};
-use crate::balancer::{ForwarderParts, Parts};
+use crate::balancer::{ExtraPortParts, ForwarderParts, Parts};
 use crate::controller;
 use crate::engine;
+use crate::succession;
 
 /// Ways to what the parts of the daemon know, none of which waits for them.
 pub(crate) struct View {
@@ -26,12 +29,17 @@ pub(crate) struct View {
     pub(crate) engine: engine::Source,
     pub(crate) balancer: Option<Arc<ArcSwap<Parts>>>,
     pub(crate) state: Arc<controller::State>,
+    pub(crate) upgrades: UnboundedSender<succession::Request>,
 }
 
 impl Reporting for View {
     /// Whether this node is ready to hold the virtual IPs.
     fn is_ready(&self) -> bool {
         self.state.ready.load(Relaxed) && !self.state.leaving.load(Relaxed)
+    }
+
+    fn upgrades(&self) -> Option<&UnboundedSender<succession::Request>> {
+        Some(&self.upgrades)
     }
 
     fn status(&self) -> Report {
@@ -80,21 +88,48 @@ impl View {
 
     fn load_balancer(&self) -> Option<LoadBalancer> {
         let parts = self.balancer.as_ref()?.load();
-        let (stats, redirects, virtual_servers) = match &parts.forwarder {
+        let snapshot = Snapshot::clone(&parts.snapshots.borrow());
+        Some(match &parts.forwarder {
             ForwarderParts::Proxy(parts) => {
                 let parts = parts.load();
-                (parts.proxy.stats(), parts.redirects.clone(), Vec::new())
+                let extra = parts.extra_ports.iter().map(|it| extra_port(it, &parts.redirects));
+                LoadBalancer {
+                    extra_ports: extra.collect(),
+                    ..proxied(&parts.proxy, snapshot, &parts.redirects)
+                }
             }
-            ForwarderParts::Ipvs(parts) => (
-                proxy::Stats::default(),
-                Vec::new(),
-                parts.settings().virtual_servers.iter().map(virtual_server).collect(),
-            ),
-        };
-        let snapshot = Snapshot::clone(&parts.snapshots.borrow());
-        let redirects = redirects.iter().map(ToString::to_string).collect();
-        let balancer = load_balancer(&stats, snapshot);
-        Some(LoadBalancer { redirects, virtual_servers, ..balancer })
+            ForwarderParts::Ipvs(parts) => LoadBalancer {
+                virtual_servers: parts
+                    .settings()
+                    .virtual_servers
+                    .iter()
+                    .map(virtual_server)
+                    .collect(),
+                ..load_balancer(&proxy::Stats::default(), snapshot)
+            },
+        })
+    }
+}
+
+/// A proxy, and those of the redirects that lead to it.
+fn proxied(proxy: &proxy::Handle, snapshot: Snapshot, redirects: &[Rule]) -> LoadBalancer {
+    let stats = proxy.stats();
+    let leads_here =
+        |rule: &&Rule| stats.listeners.iter().any(|listener| listener.address.port() == rule.to);
+    let redirects = redirects.iter().filter(leads_here).map(ToString::to_string).collect();
+    LoadBalancer { redirects, ..load_balancer(&stats, snapshot) }
+}
+
+fn extra_port(parts: &ExtraPortParts, redirects: &[Rule]) -> ExtraPort {
+    let snapshot = Snapshot::clone(&parts.snapshots.borrow());
+    ExtraPort {
+        port: parts.plan.port,
+        check: match &parts.plan.check {
+            PortCheck::Connect => "tcp".to_owned(),
+            PortCheck::Tls => "tls".to_owned(),
+            PortCheck::Https { path, status } => format!("https {path} {status}"),
+        },
+        balancer: proxied(&parts.proxy, snapshot, redirects),
     }
 }
 
@@ -108,19 +143,17 @@ pub(crate) fn load_balancer(stats: &proxy::Stats, snapshot: Snapshot) -> LoadBal
         listeners: stats
             .listeners
             .iter()
-            .map(|it| Listener { address: it.address, accepted: it.accepted })
+            .map(|it| Listener {
+                address: it.address,
+                accepted: it.accepted,
+                rejected_by_reason: by_reason(&it.rejected),
+            })
             .collect(),
         open: stats.open,
         limit: stats.limit,
         accepted: stats.listeners.iter().map(|listener| listener.accepted).sum(),
         rejected: rejected.total(),
-        rejected_by_reason: BTreeMap::from([
-            ("no_backend", rejected.no_backend),
-            ("limit", rejected.limit),
-            ("descriptors", rejected.descriptors),
-            ("per_source", rejected.per_source),
-            ("foreign", rejected.foreign),
-        ]),
+        rejected_by_reason: by_reason(&rejected),
         accept_errors: stats.accept_errors,
         unserved: stats.unserved,
         retries: stats.retries,
@@ -128,9 +161,21 @@ pub(crate) fn load_balancer(stats: &proxy::Stats, snapshot: Snapshot) -> LoadBal
         hedges: stats.hedges,
         replays: stats.replays,
         resets: stats.resets,
+        rebalanced: stats.rebalanced,
+        extra_ports: Vec::new(),
         apiservers: snapshot.backends.iter().map(|b| apiserver(b, &snapshot, stats)).collect(),
         discovery: snapshot,
     }
+}
+
+fn by_reason(rejected: &proxy::Rejected) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("no_backend", rejected.no_backend),
+        ("limit", rejected.limit),
+        ("descriptors", rejected.descriptors),
+        ("per_source", rejected.per_source),
+        ("foreign", rejected.foreign),
+    ])
 }
 
 fn virtual_router(instance: &vip::InstanceStatus) -> VirtualRouter {
@@ -292,12 +337,27 @@ fn apiserver(backend: &backends::Backend, snapshot: &Snapshot, stats: &proxy::St
         mean_connect_ms: seen
             .and_then(|seen| seen.mean_connect)
             .map(|mean| mean.as_secs_f64() * 1_000.0),
+        connect_latency: seen.map(|seen| histogram(&seen.connect_latency)).unwrap_or_default(),
         open: seen.map_or(0, |seen| seen.open),
         connects: count(|seen| seen.connects),
+        retries: count(|seen| seen.retries),
         failures: failures.values().sum(),
         failures_by_reason: failures,
         bytes_up: count(|seen| seen.bytes_up),
         bytes_down: count(|seen| seen.bytes_down),
+    }
+}
+
+fn histogram(of: &proxy::LatencyHistogram) -> Histogram {
+    let milliseconds = |duration: Duration| duration.as_micros() as f64 / 1_000.0;
+    let bucket = |(bound, count): &(Duration, u64)| Bucket {
+        at_most_ms: milliseconds(*bound),
+        count: *count,
+    };
+    Histogram {
+        buckets: of.buckets.iter().map(bucket).collect(),
+        count: of.count,
+        sum_ms: milliseconds(of.sum),
     }
 }
 

@@ -1,6 +1,5 @@
 //! One service of the built-in balancer: a proxy, fed by the backends behind it.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::balancer::{hangs, pass_on_evidence};
+use crate::balancer::{self, pass_on_evidence};
 use crate::error::Error;
 
 /// Listeners that are there, or will be: a pod that is about to end may still have the ports.
@@ -147,12 +146,12 @@ impl Draining {
     }
 }
 
-/// Gives the proxy the backends as they are, for ever. Connections to one that hangs are ended.
+/// Gives the proxy the backends as they are, once it is there.
 async fn feed(
     settings: proxy::Settings,
     slot: Slot,
     reporter: Arc<ArcSwap<Reporter>>,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
 ) {
     let proxy = match slot.load_full() {
         Some(proxy) => proxy,
@@ -162,21 +161,7 @@ async fn feed(
             proxy
         }
     };
-    let mut used = BTreeSet::new();
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let usable: BTreeSet<SocketAddr> = snapshot.usable.iter().copied().collect();
-        proxy.set_backends(snapshot.usable.clone());
-        for gone in used.difference(&usable) {
-            if snapshot.backends.iter().any(|it| it.address == *gone && hangs(it)) {
-                proxy.eject(*gone);
-            }
-        }
-        used = usable;
-        if snapshots.changed().await.is_err() {
-            return;
-        }
-    }
+    balancer::feed(&proxy, snapshots).await;
 }
 
 /// A proxy with these settings, as soon as nobody else has its ports.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backends::{Backends, Snapshot};
 use nllb::{Deployment, Manifests, Settings};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -15,6 +15,7 @@ use crate::error::Error;
 /// A static pod whose files are kept in line. They stay when this is dropped.
 pub(crate) struct Pod {
     settings: Settings,
+    again: Arc<Notify>,
     stop: oneshot::Sender<()>,
     writer: JoinHandle<Deployment>,
 }
@@ -35,12 +36,19 @@ impl Pod {
         deployment.update(&now, &manifests)?;
         let settings = deployment.settings().clone();
         let (stop, stopped) = oneshot::channel();
-        let writer = tokio::spawn(write(deployment, manifests, snapshots, stopped));
-        Ok(Self { settings, stop, writer })
+        let again = Arc::new(Notify::new());
+        let asked = Arc::clone(&again);
+        let writer = tokio::spawn(write(deployment, manifests, snapshots, asked, stopped));
+        Ok(Self { settings, again, stop, writer })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Names the listeners to it once more: their addresses may have been in use.
+    pub(crate) fn offer_again(&self) {
+        self.again.notify_one();
     }
 
     /// Writes no more, and gives the files away.
@@ -55,6 +63,7 @@ async fn write(
     mut deployment: Deployment,
     manifests: Arc<Manifests>,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    again: Arc<Notify>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Deployment {
     loop {
@@ -70,6 +79,9 @@ async fn write(
             _ = &mut stopped => return deployment,
             changed = snapshots.changed() => if changed.is_err() {
                 return deployment;
+            },
+            () = again.notified() => if let Err(error) = deployment.offer_again() {
+                tracing::error!(%error, "the balancer cannot be asked to listen again");
             },
             () = sleep(TRY_AGAIN), if failed => {}
         }

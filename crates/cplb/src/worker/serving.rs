@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backends::{Backends, Checked, HealthSettings};
-use nllb::{Deployment, Manifests};
+use backends::{Backends, Checked, HealthSettings, PortCheck};
+use nllb::{Deployment, Doors, Manifests};
 use tokio::task::JoinSet;
 
 use super::gate::{Draining, Entrance, Gate};
@@ -75,6 +75,13 @@ impl Serving {
         let prepared = self.prepare(&plan)?;
         let sources = checked.map(|checked| Sources::start(checked, &plan));
         self.bring_about(prepared, plan, sources).await
+    }
+
+    /// Asks a pod to listen once more, which may have found its ports in use.
+    pub(crate) fn offer_again(&self) {
+        if let Some(pod) = &self.pod {
+            pod.offer_again();
+        }
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -148,7 +155,11 @@ impl Serving {
         };
         let pod = match &self.pod {
             Some(pod) if pod.settings() == settings => None,
-            _ => Some(Deployment::new(settings.clone())?),
+            Some(pod) => {
+                find_free(&plan.doors, &pod.settings().doors)?;
+                Some(Deployment::new(settings.clone())?)
+            }
+            None => Some(Deployment::new(settings.clone())?),
         };
         Ok(Prepared { pod, ..Prepared::default() })
     }
@@ -225,13 +236,26 @@ impl Serving {
     }
 }
 
+/// Whether a pod that listens at its old doors will find the new ones free.
+fn find_free(new: &Doors, old: &Doors) -> Result<(), Error> {
+    let all =
+        |doors: &Doors| [doors.apiserver_addresses(), doors.konnectivity_addresses()].concat();
+    let old = all(old);
+    let listen: Vec<_> = all(new).into_iter().filter(|it| !old.contains(it)).collect();
+    if !listen.is_empty() {
+        Entrance::new(listen, 1, false)?;
+    }
+    Ok(())
+}
+
 impl Sources {
     fn start(checked: Checked, plan: &Plan) -> Self {
         let apiservers = backends::spawn(checked);
         let hosts = apiservers.snapshots();
         let konnectivity = plan.doors.konnectivity.map(|it| {
             let health = HealthSettings::default();
-            backends::spawn_beside("konnectivity server", hosts, it.server_port, health)
+            let check = PortCheck::Connect;
+            backends::spawn_beside("konnectivity server", hosts, it.server_port, health, check)
         });
         Self { apiservers, konnectivity }
     }

@@ -42,7 +42,7 @@ impl Cluster {
 
         let etcd_address: VirtualAddress = ETCD.parse().unwrap();
         prepare_apiservers(kube_apiserver, &mut world, etcd_address.address);
-        let mut etcd = etcd(&mut world, etcd_address);
+        let mut etcd = etcd(&mut world, &[etcd_address]);
         etcd.start().expect("etcd can be executed (Debian: etcd-server)");
         await_etcd(&world, etcd_address.address);
         world.start_all().unwrap();

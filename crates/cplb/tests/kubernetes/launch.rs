@@ -27,15 +27,20 @@ pub(crate) fn prepare_apiservers(program: &Path, world: &mut World, etcd: IpAddr
     }
 }
 
-/// An etcd on a host of its own, which does not run yet.
-pub(crate) fn etcd(world: &mut World, address: VirtualAddress) -> Daemon {
+/// An etcd on a host of its own with these addresses, which does not run yet.
+pub(crate) fn etcd(world: &mut World, addresses: &[VirtualAddress]) -> Daemon {
     let directory = world.directory().to_owned();
-    let plan = HostPlan { addresses: vec![address] };
+    let plan = HostPlan { addresses: addresses.to_vec() };
     let host = world.add_host("etcd", &plan).unwrap();
-    let url = format!("http://{}", SocketAddr::new(address.address, ETCD_PORT));
+    let url = format!("http://{}", SocketAddr::new(addresses[0].address, ETCD_PORT));
+    // An IPv6 address can be listened on only a second after it was given.
+    let any = match addresses[0].address {
+        IpAddr::V4(_) => format!("http://0.0.0.0:{ETCD_PORT}"),
+        IpAddr::V6(_) => format!("http://[::]:{ETCD_PORT}"),
+    };
     let launch = Launch::new("etcd")
         .option("--data-dir", directory.join("etcd"))
-        .option("--listen-client-urls", &url)
+        .option("--listen-client-urls", &any)
         .option("--advertise-client-urls", &url)
         .option("--listen-peer-urls", "http://127.0.0.1:2380")
         .option("--log-level", "warn")
@@ -50,7 +55,8 @@ pub(crate) fn await_etcd(world: &World, address: IpAddr) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
     while let Err(error) = world.client().namespace.run(connect).unwrap() {
-        assert!(Instant::now() < deadline, "etcd does not listen: {error}");
+        let log = || fs::read_to_string(world.directory().join("etcd.log")).unwrap_or_default();
+        assert!(Instant::now() < deadline, "etcd does not listen: {error}\n{}", log());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -59,17 +65,22 @@ fn apiserver(program: &Path, world: &World, node: usize, etcd: IpAddr) -> Launch
     let host = world.node(node).host();
     let common = |file: &str| world.directory().join(file).display().to_string();
     let own = |file: &str| common(&format!("{}/{file}", host.name));
+    let (any, services) = match host.address() {
+        // The service network whose first address is in the certificates.
+        IpAddr::V4(_) => ("0.0.0.0", "10.96.0.0/16"),
+        // Of the family of the advertised address, by demand of the apiserver.
+        IpAddr::V6(_) => ("::", "fd00:10:96::/112"),
+    };
     let settings = [
         ("advertise-address", host.address().to_string()),
-        ("bind-address", "0.0.0.0".to_owned()),
+        ("bind-address", any.to_owned()),
         ("secure-port", API_PORT.to_string()),
         ("etcd-servers", format!("http://{}", SocketAddr::new(etcd, ETCD_PORT))),
         ("tls-cert-file", own("apiserver.crt")),
         ("tls-private-key-file", own("apiserver.key")),
         ("client-ca-file", common("ca.crt")),
         ("authorization-mode", "Node,RBAC".to_owned()),
-        // The service network whose first address is in the certificates.
-        ("service-cluster-ip-range", "10.96.0.0/16".to_owned()),
+        ("service-cluster-ip-range", services.to_owned()),
         ("service-account-issuer", "https://kubernetes.default.svc".to_owned()),
         ("service-account-key-file", common(SERVICE_ACCOUNT_CERTIFICATE)),
         ("service-account-signing-key-file", common(SERVICE_ACCOUNT_KEY)),

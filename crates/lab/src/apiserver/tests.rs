@@ -4,6 +4,7 @@ use hyper::{Request, Response};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -118,6 +119,19 @@ async fn strangers_see_health_and_version_only() {
     }
     let served_by = replica.ask("/version", "*/*", false).await;
     assert_eq!(served_by.headers()[SERVED_BY], "kube-apiserver-1");
+}
+
+/// As kube-apiserver 1.20.2 does.
+#[tokio::test]
+async fn plain_http_is_refused_in_plain_http() {
+    let replica = Replica::start(Slices::V1, Duration::ZERO).await;
+    let mut stream = TcpStream::connect(replica.options.listen).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let expected =
+        "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    assert_eq!(text, expected);
 }
 
 #[tokio::test]

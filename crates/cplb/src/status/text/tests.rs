@@ -14,7 +14,7 @@ controller-1: ready, up 1m30s (cplb 1.2.3, pid 77)
   packets dropped: 7 password, 1 ttl
   22:13:49.500Z Backup -> Active: no other router heard for 3.2s
 
-Load balancer on [::]:6444: 3 open, 82 accepted, 1 rejected, 4 retried
+Load balancer on [::]:6444: 3 open, 82 accepted, 6 rejected, 4 retried, 6 rebalanced
   redirects 10.0.0.100:6443 to 6444
   APISERVER                HEALTH        SINCE   LATENCY   OPEN  CONNECTS   FAILED
   10.0.0.11:6443           healthy       1m30s    1.2 ms      3        41        0
