@@ -10,7 +10,9 @@ use crate::nodes::{
 };
 
 /// The services are on the holder alone, follow it, and follow the apiservers.
-pub(crate) fn the_holder_alone_directs() {
+#[test]
+#[ignore = "takes a kernel with IPVS: scripts/vm/test"]
+fn the_holder_alone_directs() {
     let mut cluster = build(plan_of(document(true)));
     // Loads the module, so that its parameters are there.
     let before: Vec<_> = cluster
@@ -57,8 +59,9 @@ fn a_killed_apiserver(cluster: &mut Cluster) {
         services(cluster.world.node(holder).host()).contains(&wanted)
     };
     eventually(cluster, "its weight is 0", |cluster| weight(cluster, 0));
-    cluster
-        .eventually("it is away", |cluster| services(cluster.world.node(holder).host()).len() == 3);
+    eventually(cluster, "it is away", |cluster| {
+        services(cluster.world.node(holder).host()).len() == 3
+    });
     cluster.world.node_mut(other).apiserver.start().unwrap();
     cluster.tell("the apiserver started again");
     eventually(cluster, "it is back", |cluster| weight(cluster, 1));

@@ -15,7 +15,9 @@ use crate::nodes::{
 const MARKER: &str = "# Written by a template of the user's.";
 
 /// The services come and go with the address, from the files that the user's templates make.
-pub(crate) fn keepalived_directs_by_users_templates() {
+#[test]
+#[ignore = "takes a kernel with IPVS: scripts/vm/test"]
+fn keepalived_directs_by_users_templates() {
     let mut plan = plan_of(document(true));
     plan.vrrp = VrrpEngine::Keepalived;
     let mut cluster = build(plan);

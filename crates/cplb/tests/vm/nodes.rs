@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use kernel::netns;
@@ -14,6 +15,10 @@ use crate::common::{Cluster, VIP, on, plan, text, try_on};
 
 /// From one request of the client to the next: the machine is slow.
 pub(crate) const PACE: Duration = Duration::from_millis(100);
+
+/// How often something awaited is looked at: system calls cost a tenth of a millisecond here, and
+/// programs a tenth of a second.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// No story waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -63,7 +68,13 @@ pub(crate) fn build(plan: Plan) -> Cluster {
 
 /// Waits for something that takes its time in this machine.
 pub(crate) fn eventually(cluster: &Cluster, what: &str, holds: impl Fn(&Cluster) -> bool) {
-    cluster.eventually_within(PATIENCE, what, holds);
+    let begin = cluster.now();
+    while !holds(cluster) {
+        assert!(cluster.now() < begin + PATIENCE, "not within {PATIENCE:?}: {what}");
+        thread::sleep(GLANCE);
+    }
+    let took = cluster.now() - begin;
+    cluster.tell(&format!("{what} (after {took:.1?})"));
 }
 
 /// Waits until every node is ready and knows of all apiservers, and one holds the virtual IP. Asks
@@ -76,7 +87,8 @@ pub(crate) fn settle(cluster: &Cluster) {
         status["ready"] == true && healthy.count() == 3
     };
     eventually(cluster, "all is well", |cluster| {
-        cluster.holders().len() == 1
+        // Without asking the kernels again.
+        cluster.holdings().now().len() == 1
             && cluster.world.nodes().iter().all(|node| is_well(&node.run_dir))
     });
 }
@@ -120,7 +132,10 @@ pub(crate) fn services(host: &Host) -> Vec<String> {
 
 /// The IPv4 addresses of an interface, with their prefix lengths; none where there is no interface.
 pub(crate) fn addresses(host: &Host, interface: &str) -> Vec<String> {
-    let listing = on(host, "ip -o -4 address");
+    addresses_in(&on(host, "ip -o -4 address"), interface)
+}
+
+fn addresses_in(listing: &str, interface: &str) -> Vec<String> {
     let of_line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         (words[1] == interface).then(|| words[3].to_owned())
@@ -137,8 +152,10 @@ pub(crate) fn assert_one_director(cluster: &Cluster) {
     });
     for node in 0..3 {
         let host = cluster.world.node(node).host();
-        assert_eq!(addresses(host, "dummyvip0"), ["10.0.0.100/32"], "on {}", host.name);
-        let held = addresses(host, "eth0").contains(&"10.0.0.100/24".to_owned());
+        let listing = on(host, "ip -o -4 address");
+        let on_the_link = addresses_in(&listing, "dummyvip0");
+        assert_eq!(on_the_link, ["10.0.0.100/32"], "on {}", host.name);
+        let held = addresses_in(&listing, "eth0").contains(&"10.0.0.100/24".to_owned());
         assert_eq!(held, node == holder, "on {}", host.name);
         let expected = if node == holder { all_services() } else { Vec::new() };
         assert_eq!(services(host), expected, "on {}", host.name);

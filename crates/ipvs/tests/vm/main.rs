@@ -1,101 +1,82 @@
-//! IPVS in the kernel itself: real servers, directors and a client in network namespaces, inside a
-//! virtual machine, since few kernels that tests run on have IPVS.
+//! IPVS in the kernel itself: real servers, directors and a client in network namespaces. Few kernels
+//! that tests run on have IPVS: `scripts/vm/test` runs them in a virtual machine that has.
 //!
-//! `cargo test -p ipvs --test vm -- NAME...` runs the tests whose names contain one of the words.
-//! `scripts/vm/run` says what the machine needs; where that is missing, the tests are skipped.
+//! Like other ignored tests they run with `--ignored`; `--test-threads`, `--skip` and parts of names are
+//! understood. Not the usual harness, since the program is also the process that some stories kill.
+
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod arguments;
 mod crashes;
 mod dummy;
 mod forwarding;
 mod many;
 mod node;
 mod schedulers;
+mod swift;
 mod take_over;
 mod world;
 
+use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
-use std::{env, thread};
 
-/// Set inside the machine.
-const INSIDE: &str = "CPLB_TEST_INSIDE_VM";
-
-const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/vm/run");
+use crate::arguments::Arguments;
 
 type Test = (&'static str, fn());
+
+const TESTS: [(&str, &[Test]); 7] = [
+    ("dummy", dummy::TESTS),
+    ("schedulers", schedulers::TESTS),
+    ("forwarding", forwarding::TESTS),
+    ("many", many::TESTS),
+    ("take_over", take_over::TESTS),
+    ("crashes", crashes::TESTS),
+    ("swift", swift::TESTS),
+];
 
 fn main() -> ExitCode {
     if let Some(state_file) = env::var_os(crashes::VICTIM) {
         crashes::be_the_victim(state_file.as_ref());
     }
-    if env::var_os(INSIDE).is_some() {
-        return run_tests();
-    }
-    if let Some(reason) = missing() {
-        println!("skipped: IPVS is not tested, since {reason}");
+    let arguments = Arguments::parse(env::args().skip(1));
+    let all = TESTS.iter().flat_map(|(module, tests)| {
+        tests.iter().map(move |(name, test)| (format!("{module}::{name}"), *test))
+    });
+    let tests: Vec<(String, fn())> = all.filter(|(name, _)| arguments.selects(name)).collect();
+    println!("\nrunning {} tests", tests.len());
+    if !arguments.ignored {
+        println!("all are ignored: they take a kernel with IPVS, see scripts/vm/test\n");
         return ExitCode::SUCCESS;
     }
-    let test = env::current_exe().unwrap();
-    let mut command = Command::new(RUN);
-    command.args(["-t", "180", "--"]).arg(test).args(env::args_os().skip(1)).env(INSIDE, "1");
-    // The name of a place in memory of the host's kernel, which the machine does not have.
-    command.env_remove("TMPDIR");
-    let status = command.status().unwrap();
-    println!();
-    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Why there can be no virtual machine here.
-fn missing() -> Option<&'static str> {
-    let there = |program: &str| {
-        let command = format!("command -v {program}");
-        Command::new("sh").args(["-c", &command]).output().is_ok_and(|it| it.status.success())
-    };
-    if !rustix::process::getuid().is_root() {
-        return Some("only root can start the virtual machine");
-    }
-    if !there("linux.uml") {
-        return Some("there is no linux.uml (Debian: package user-mode-linux)");
-    }
-    if !there("kmod") {
-        return Some("there is no kmod (Debian: package kmod)");
-    }
-    if !there("ipvsadm") {
-        return Some("there is no ipvsadm (Debian: package ipvsadm)");
-    }
-    None
-}
-
-fn run_tests() -> ExitCode {
-    // Debian's kernel has it built in, this one as a module.
-    world::run("modprobe", &["ipv6"]);
-    let words: Vec<String> = env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
-    let all: [&[Test]; 6] = [
-        dummy::TESTS,
-        schedulers::TESTS,
-        forwarding::TESTS,
-        many::TESTS,
-        take_over::TESTS,
-        crashes::TESTS,
-    ];
-    let tests: Vec<&Test> = all.into_iter().flatten().filter(|(name, _)| wanted(name)).collect();
-    println!("\nrunning {} tests in a virtual machine", tests.len());
-    let mut failed = Vec::new();
-    for (name, test) in tests {
-        let started = Instant::now();
-        // A thread of its own, so that whatever it did to its own namespace ends with it.
-        let outcome = thread::scope(|scope| {
-            scope.spawn(|| catch_unwind(AssertUnwindSafe(test))).join().unwrap()
-        });
-        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {word} ({:.1} s)", started.elapsed().as_secs_f32());
-        if outcome.is_err() {
-            failed.push(name);
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        while let Some((name, test)) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !passes(name, *test) {
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
         }
-    }
-    println!("\ntest result: {} failed {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    };
+    thread::scope(|scope| (0..arguments.threads).for_each(|_| drop(scope.spawn(work))));
+    let failed = failed.into_inner();
+    println!("\ntest result: {} passed, {failed} failed\n", tests.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// On a thread of its own: it names the test in the message of a panic, and whatever the test did to its
+/// namespace ends with it.
+fn passes(name: &str, test: fn()) -> bool {
+    let started = Instant::now();
+    let outcome = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || catch_unwind(AssertUnwindSafe(test)).is_ok())
+        .unwrap()
+        .join();
+    let ok = outcome.is_ok_and(|ok| ok);
+    let word = if ok { "ok" } else { "FAILED" };
+    println!("test {name} ... {word} ({:.1} s)", started.elapsed().as_secs_f32());
+    ok
 }

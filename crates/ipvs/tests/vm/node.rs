@@ -143,7 +143,7 @@ pub(crate) fn hold(handle: &Handle, addresses: &[IpAddr]) {
 }
 
 pub(crate) fn settings(virtual_servers: Vec<VirtualServer>, state_file: PathBuf) -> Settings {
-    let drain = Duration::from_secs(2);
+    let drain = Duration::from_secs(3);
     Settings { virtual_servers, services: true, interfaces: vec!["eth0".into()], drain, state_file }
 }
 

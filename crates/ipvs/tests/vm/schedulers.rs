@@ -70,8 +70,7 @@ fn reads_back() {
 
 fn round_robin_is_even() {
     let world = World::new();
-    let handles =
-        world.nodes.each_ref().map(|it| it.start(vec![round_robin(vip())], &world.real_servers()));
+    let handles = world.start(&round_robin(vip()));
     world.nodes[0].take(&handles[0], VIP);
     let servers = world.client.servers(9, vip());
     assert_eq!(count(&servers), [("node11", 3), ("node12", 3), ("node13", 3)]);
@@ -81,8 +80,7 @@ fn a_persistent_client_stays() {
     let world = World::new();
     let persistent =
         VirtualServer { persistence: Some(Duration::from_secs(60)), ..round_robin(vip()) };
-    let handles =
-        world.nodes.each_ref().map(|it| it.start(vec![persistent.clone()], &world.real_servers()));
+    let handles = world.start(&persistent);
     world.nodes[0].take(&handles[0], VIP);
     let servers = world.client.servers(4, vip());
     assert_eq!(count(&servers).len(), 1, "{servers:?}");
@@ -102,8 +100,7 @@ fn a_persistent_client_stays() {
 
 fn source_hashing_keeps_a_client() {
     let world = World::new();
-    let handles =
-        world.nodes.each_ref().map(|it| it.start(vec![source_hashing()], &world.real_servers()));
+    let handles = world.start(&source_hashing());
     world.nodes[0].take(&handles[0], VIP);
     let first = world.client.servers_by_source(vip());
     assert_eq!(count(&first).len(), 3, "{first:?}");
@@ -125,8 +122,7 @@ fn source_hashing_keeps_a_client() {
 
 fn a_failed_server_drains() {
     let world = World::new();
-    let handles =
-        world.nodes.each_ref().map(|it| it.start(vec![round_robin(vip())], &world.real_servers()));
+    let handles = world.start(&round_robin(vip()));
     let node = &world.nodes[0];
     node.take(&handles[0], VIP);
     let mut open: Vec<_> = (0..3).map(|_| world.client.connect(vip()).unwrap()).collect();

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipvs::{Handle, VirtualServer};
 use kernel::netns::{self, Namespace};
 use kernel::{link, netlink};
 use socket2::{Domain, Socket, Type};
@@ -83,6 +84,12 @@ impl World {
         self.nodes.iter().map(|node| node.real_servers()[0]).collect()
     }
 
+    /// The same service on every node.
+    pub(crate) fn start(&self, server: &VirtualServer) -> [Handle; 3] {
+        let real_servers = self.real_servers();
+        self.nodes.each_ref().map(|node| node.start(vec![server.clone()], &real_servers))
+    }
+
     /// Those of both families.
     pub(crate) fn all_real_servers(&self) -> Vec<SocketAddr> {
         self.nodes.iter().flat_map(Node::real_servers).collect()
@@ -102,6 +109,11 @@ impl Client {
     ) -> Result<Connection, String> {
         let from = from.map(|last| SocketAddr::from(([10, 0, 0, last], 0)));
         self.namespace.run(|| connect(from, to)).unwrap()
+    }
+
+    /// A connection from each of its ten IPv4 addresses.
+    pub(crate) fn ten_connections(&self, to: SocketAddr) -> Vec<Connection> {
+        (200..210).map(|last| self.connect_from(Some(last), to).unwrap()).collect()
     }
 
     /// Which servers answer so many connections to the address, one after the other.
@@ -201,14 +213,15 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Asks until there is an answer; panics after ten seconds.
+/// Asks until there is an answer; panics after half a minute. In a virtual machine a program takes a
+/// tenth of a second to start, so it is not asked more often than that.
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(10) {
+    while started.elapsed() < Duration::from_secs(30) {
         if let Some(answer) = ask() {
             return answer;
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(100));
     }
     panic!("waited in vain for {what}");
 }
