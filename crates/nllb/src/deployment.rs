@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::doors::Doors;
+use crate::envoy;
 use crate::error::Error;
 use crate::files::{self, Form};
 use crate::manifests::Manifests;
@@ -81,17 +82,28 @@ impl Deployment {
             return Ok(());
         }
         let Settings { engine, image, doors, .. } = &self.settings;
-        let files = engine.files(doors, apiservers, image);
-        let needed = if self.written.is_some() { &files[..1] } else { &files[..] };
-        for part in needed {
-            let form = Form { mode: READ_ONLY, labelled: self.labelled };
-            files::put(&self.folder().join(part.name), &part.text, form)?;
+        for part in engine.files(doors, apiservers, image) {
+            files::put_changed(&self.folder().join(part.name), &part.text, self.form())?;
         }
         if self.written.is_none() {
             self.publish(manifests)?;
         }
         self.written = Some(apiservers.clone());
         Ok(())
+    }
+
+    /// Names the listeners once more. Envoy tries an address that was in use no second time by
+    /// itself, and does then.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn offer_again(&self) -> Result<(), Error> {
+        let Settings { engine, doors, .. } = &self.settings;
+        if *engine != Engine::Envoy || self.written.is_none() {
+            return Ok(());
+        }
+        let path = self.folder().join(envoy::LISTENERS_FILE);
+        files::put(&path, &envoy::listeners(doors), self.form())
     }
 
     /// Ends the pod and removes its files.
@@ -111,11 +123,8 @@ impl Deployment {
     /// # Errors
     /// When a file cannot be removed.
     pub fn remove_files(self) -> Result<(), Error> {
-        let Settings { engine, image, doors, .. } = &self.settings;
-        for part in engine.files(doors, &BTreeSet::new(), image) {
-            files::remove(&self.folder().join(part.name))?;
-        }
-        Ok(())
+        let names = self.settings.engine.file_names().iter();
+        names.map(|name| self.folder().join(name)).try_for_each(|path| files::remove(&path))
     }
 
     fn publish(&self, manifests: &Manifests) -> Result<(), Error> {
@@ -123,7 +132,7 @@ impl Deployment {
         if let Some(directory) = &self.settings.manifest_directory {
             let text = format!("{manifest:#}\n");
             let form = Form { mode: 0o600, labelled: false };
-            files::put(&directory.join(MANIFEST_FILE), &text, form)?;
+            files::put_changed(&directory.join(MANIFEST_FILE), &text, form)?;
         }
         manifests.offer(Some(manifest));
         Ok(())
@@ -132,6 +141,10 @@ impl Deployment {
     fn manifest(&self) -> Value {
         let Settings { engine, image, pull_policy, doors, .. } = &self.settings;
         pod::manifest(*engine, image, *pull_policy, doors, &self.folder())
+    }
+
+    fn form(&self) -> Form {
+        Form { mode: READ_ONLY, labelled: self.labelled }
     }
 
     fn folder(&self) -> PathBuf {

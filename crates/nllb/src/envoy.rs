@@ -12,6 +12,8 @@
 //! | ejected by the first failed connect | never | the checks need a second or two |
 //! | connections to one that fails its checks are closed | kept | watches on a hung controller hang with it |
 //! | no idle timeout, TCP keepalive | 1 h, none | quiet watches are cut, lost power is not seen |
+//! | listeners in a file that is read again | in the bootstrap | another port is another pod, which cuts every connection |
+//! | a thread stuck for a minute ends Envoy | the kubelet's TCP probe of the port | the probe names the port in the manifest, and the kernel answers it for an Envoy that hangs |
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -21,14 +23,18 @@ use crate::doors::{Doors, Service};
 
 /// The directory of the files as the container sees it.
 pub(crate) const FOLDER: &str = "/etc/envoy";
-/// Listeners; read once.
+/// Where the others are; read once, and always the same.
 pub(crate) const BOOTSTRAP_FILE: &str = "envoy.yaml";
 /// Clusters; read again whenever another file is moved to its name.
 pub(crate) const CLUSTERS_FILE: &str = "cds.yaml";
+/// Listeners; as the clusters.
+pub(crate) const LISTENERS_FILE: &str = "lds.yaml";
+/// How long connections of a closed listener may last, in seconds: a day. Then Envoy ends them.
+pub(crate) const DRAIN_SECONDS: &str = "86400";
 
 /// What stands in [`BOOTSTRAP_FILE`].
-pub(crate) fn bootstrap(doors: &Doors) -> String {
-    let mut text = format!(
+pub(crate) fn bootstrap() -> String {
+    format!(
         "node:
   cluster: nllb
   id: nllb
@@ -36,10 +42,20 @@ dynamic_resources:
   cds_config:
     path_config_source:
       path: {FOLDER}/{CLUSTERS_FILE}
-static_resources:
-  listeners:
+  lds_config:
+    path_config_source:
+      path: {FOLDER}/{LISTENERS_FILE}
+watchdogs:
+  main_thread_watchdog: {{ kill_timeout: 60s }}
+  worker_watchdog: {{ kill_timeout: 60s }}
 "
-    );
+    )
+}
+
+/// What stands in [`LISTENERS_FILE`]. A listener whose address changes keeps its name: Envoy then
+/// binds the new address first, and stays at the old one if that fails.
+pub(crate) fn listeners(doors: &Doors) -> String {
+    let mut text = "resources:\n".to_owned();
     for service in doors.services() {
         for (name, address) in service.listeners(doors) {
             text += &listener(&service, &name, address);
@@ -64,18 +80,19 @@ pub(crate) fn clusters(doors: &Doors, apiservers: &BTreeSet<SocketAddr>) -> Stri
 
 fn listener(service: &Service, name: &str, address: SocketAddr) -> String {
     format!(
-        "  - name: {name}
-    address:
-      socket_address: {{ address: \"{ip}\", port_value: {port} }}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: {name}
-          cluster: {cluster}
-          max_connect_attempts: 5
-          idle_timeout: 0s
+        "- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: {name}
+  address:
+    socket_address: {{ address: \"{ip}\", port_value: {port} }}
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.tcp_proxy
+      typed_config:
+        \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: {name}
+        cluster: {cluster}
+        max_connect_attempts: 5
+        idle_timeout: 0s
 ",
         ip = address.ip(),
         port = address.port(),

@@ -74,6 +74,15 @@ pub(crate) fn put(path: &Path, text: &str, form: Form) -> Result<(), Error> {
     put().map_err(Error::write(path))
 }
 
+/// The same, unless it is there already: whoever watches the file is not woken for nothing.
+pub(crate) fn put_changed(path: &Path, text: &str, form: Form) -> Result<(), Error> {
+    // A label may be wrong although the text is right.
+    if !form.labelled && is_there(path, text, form.mode) {
+        return Ok(());
+    }
+    put(path, text, form)
+}
+
 /// Removes a file that may not be there.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
@@ -82,6 +91,11 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_there(path: &Path, text: &str, mode: u32) -> bool {
+    let same_mode = fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o7777 == mode);
+    same_mode && fs::read_to_string(path).is_ok_and(|there| there == text)
 }
 
 fn write(path: &Path, text: &str, form: Form) -> io::Result<()> {

@@ -45,7 +45,7 @@ pub fn remove_pod_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut removed = Vec::new();
     for engine in [Engine::Envoy, Engine::Traefik] {
         let folder = directory.join(engine.folder());
-        for path in engine.file_names().map(|name| folder.join(name)) {
+        for path in engine.file_names().iter().map(|name| folder.join(name)) {
             // One that a crash left half written.
             files::remove(&files::temporary(&path))?;
             if path.exists() {

@@ -60,35 +60,37 @@ impl Engine {
         }
     }
 
-    /// Its files, the one that says who the apiservers are first.
+    /// Its files in the order in which they are written, the one that says who the apiservers are
+    /// first.
     pub(crate) fn files(
         self,
         doors: &Doors,
         apiservers: &BTreeSet<SocketAddr>,
         image: &Image,
-    ) -> [Part; 2] {
+    ) -> Vec<Part> {
+        let part = |name, text| Part { name, text };
         match self {
-            Self::Envoy => [
-                Part { name: envoy::CLUSTERS_FILE, text: envoy::clusters(doors, apiservers) },
-                Part { name: envoy::BOOTSTRAP_FILE, text: envoy::bootstrap(doors) },
+            Self::Envoy => vec![
+                part(envoy::CLUSTERS_FILE, envoy::clusters(doors, apiservers)),
+                part(envoy::LISTENERS_FILE, envoy::listeners(doors)),
+                part(envoy::BOOTSTRAP_FILE, envoy::bootstrap()),
             ],
             Self::Traefik => {
                 let routing = traefik::routing(doors, apiservers, &image.version);
-                [
-                    Part { name: traefik::ROUTING_FILE, text: routing },
-                    Part { name: traefik::INSTALL_FILE, text: traefik::install(doors) },
+                vec![
+                    part(traefik::ROUTING_FILE, routing),
+                    part(traefik::INSTALL_FILE, traefik::install(doors)),
                 ]
             }
         }
     }
 
     /// What [`Engine::files`] are called.
-    pub(crate) fn file_names(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) const fn file_names(self) -> &'static [&'static str] {
         match self {
-            Self::Envoy => [envoy::CLUSTERS_FILE, envoy::BOOTSTRAP_FILE],
-            Self::Traefik => [traefik::ROUTING_FILE, traefik::INSTALL_FILE],
+            Self::Envoy => &[envoy::CLUSTERS_FILE, envoy::LISTENERS_FILE, envoy::BOOTSTRAP_FILE],
+            Self::Traefik => &[traefik::ROUTING_FILE, traefik::INSTALL_FILE],
         }
-        .into_iter()
     }
 
     const fn container_folder(self) -> &'static str {
@@ -101,7 +103,13 @@ impl Engine {
     fn arguments(self) -> Vec<String> {
         let words: &[&str] = match self {
             // Other Envoys on the host share its network namespace, and with it abstract sockets.
-            Self::Envoy => &["-c", "/etc/envoy/envoy.yaml", "--use-dynamic-base-id"],
+            Self::Envoy => &[
+                "-c",
+                "/etc/envoy/envoy.yaml",
+                "--use-dynamic-base-id",
+                "--drain-time-s",
+                envoy::DRAIN_SECONDS,
+            ],
             Self::Traefik => &["--configFile=/etc/traefik/config.yaml"],
         };
         words.iter().map(ToString::to_string).collect()
@@ -133,7 +141,8 @@ impl PullPolicy {
     }
 }
 
-/// The manifest of the pod whose files are in `folder`.
+/// The manifest of the pod whose files are in `folder`. Any other text is another pod to the kubelet,
+/// which ends the one before: so that of Envoy, which changes its ports by itself, names none.
 pub(crate) fn manifest(
     engine: Engine,
     image: &Image,
@@ -141,10 +150,6 @@ pub(crate) fn manifest(
     doors: &Doors,
     folder: &Path,
 ) -> Value {
-    let port =
-        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
-    let mut ports = vec![port("api-server", doors.apiserver)];
-    ports.extend(doors.konnectivity.map(|it| port("konnectivity", it.port)));
     let mut spec = json!({
         "hostNetwork": true,
         // The class is what the admission of the mirror pod knows, the number what the kubelet
@@ -157,18 +162,11 @@ pub(crate) fn manifest(
             "image": image.to_string(),
             "imagePullPolicy": pull_policy.name(),
             "args": engine.arguments(),
-            "ports": ports,
             "securityContext": {
                 "allowPrivilegeEscalation": false,
                 "capabilities": { "drop": ["ALL"] },
                 "privileged": false,
                 "readOnlyRootFilesystem": true,
-            },
-            "livenessProbe": {
-                "tcpSocket": { "host": doors.loopbacks.first(), "port": doors.apiserver },
-                "periodSeconds": 10,
-                "timeoutSeconds": 3,
-                "failureThreshold": 3,
             },
             "volumeMounts": [{
                 "name": "config",
@@ -185,6 +183,14 @@ pub(crate) fn manifest(
     });
     if engine == Engine::Traefik {
         spec["enableServiceLinks"] = false.into();
+        let container = &mut spec["containers"][0];
+        container["ports"] = ports(doors);
+        container["livenessProbe"] = json!({
+            "tcpSocket": { "host": doors.loopbacks.first(), "port": doors.apiserver },
+            "periodSeconds": 10,
+            "timeoutSeconds": 3,
+            "failureThreshold": 3,
+        });
     }
     json!({
         "apiVersion": "v1",
@@ -200,6 +206,14 @@ pub(crate) fn manifest(
         },
         "spec": spec,
     })
+}
+
+fn ports(doors: &Doors) -> Value {
+    let port =
+        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
+    let mut ports = vec![port("api-server", doors.apiserver)];
+    ports.extend(doors.konnectivity.map(|it| port("konnectivity", it.port)));
+    ports.into()
 }
 
 /// Whether this is the text of a [`manifest`] of ours.

@@ -5,18 +5,18 @@
 //! | here | k0s | because |
 //! |---|---|---|
 //! | an entry point on each loopback | one of the two | clients say `localhost`, which is either |
-//! | check: TCP connect each second | none | every dead controller fails 1/N of all clients, for ever |
+//! | a service for each entry point | one for all | its check takes servers out of only one entry point otherwise |
+//! | check each second: a plain request, which apiservers refuse | none | every dead controller fails 1/N of all clients, for ever |
 //! | dial timeout 1 s | 30 s | that long a client waits for a controller without power |
 //! | half-closed connections last 30 s | 100 ms | answers that are still on their way are cut |
 //!
-//! Traefik tries one server per client, and its check of TCP servers knows no TLS: what it cannot
-//! do is said in the documentation.
+//! Traefik tries one server per client: what it cannot do is said in the documentation.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::doors::Doors;
+use crate::doors::{Doors, Service};
 
 /// The directory of the files as the container sees it.
 pub(crate) const FOLDER: &str = "/etc/traefik";
@@ -48,17 +48,22 @@ entryPoints:
     text + &format!("providers:\n  file:\n    filename: {FOLDER}/{ROUTING_FILE}\n    watch: true\n")
 }
 
+/// Traefik checks TCP servers without TLS. A server of Go, such as every kube-apiserver, answers a
+/// plain request at its TLS port with `HTTP/1.0 400`; one that hangs does not.
+const PLAIN_REQUEST: &str = r#", send: "GET / HTTP/1.0\r\n\r\n", expect: "HTTP/1.""#;
+
 /// What stands in [`ROUTING_FILE`], for the Traefik of this version.
+///
+/// Traefik builds a service once for each entry point that leads to it, and gives its check the one
+/// that it built last: so each has a service of its own.
 pub(crate) fn routing(doors: &Doors, apiservers: &BTreeSet<SocketAddr>, version: &str) -> String {
     let mut text = "tcp:\n  routers:\n".to_owned();
-    for service in doors.services() {
-        let points: Vec<_> = service.listeners(doors).into_iter().map(|(name, _)| name).collect();
-        let points = points.join(", ");
-        let name = service.name;
+    let names = |service: &Service| service.listeners(doors).into_iter().map(|(name, _)| name);
+    for name in doors.services().flat_map(|it| names(&it)) {
         let _ = write!(
             text,
             "    {name}:
-      entryPoints: [{points}]
+      entryPoints: [{name}]
       rule: HostSNI(`*`)
       service: {name}
 "
@@ -66,26 +71,18 @@ pub(crate) fn routing(doors: &Doors, apiservers: &BTreeSet<SocketAddr>, version:
     }
     text += "  services:\n";
     for service in doors.services() {
-        let _ = write!(
-            text,
-            "    {}:
+        for name in names(&service) {
+            let _ = write!(
+                text,
+                "    {name}:
       loadBalancer:
         serversTransport: controllers
-",
-            service.name
-        );
-        if has_checks(version) {
-            text +=
-                "        healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms }\n";
-        }
-        if apiservers.is_empty() {
-            text += "        servers: []\n";
-            continue;
-        }
-        text += "        servers:\n";
-        let servers: BTreeSet<_> = apiservers.iter().map(|it| service.server(*it)).collect();
-        for server in servers {
-            let _ = writeln!(text, "        - address: \"{server}\"");
+"
+            );
+            if has_checks(version) {
+                text += &check(&service);
+            }
+            text += &servers(&service, apiservers);
         }
     }
     text + "  serversTransports:
@@ -94,6 +91,28 @@ pub(crate) fn routing(doors: &Doors, apiservers: &BTreeSet<SocketAddr>, version:
       dialKeepAlive: 15s
       terminationDelay: 30s
 "
+}
+
+fn check(service: &Service) -> String {
+    let exchange = match service.name {
+        "apiserver" => PLAIN_REQUEST,
+        // A konnectivity server says nothing before it is asked by an agent.
+        _ => "",
+    };
+    format!(
+        "        healthCheck: {{ interval: 1s, unhealthyInterval: 1s, timeout: 900ms{exchange} }}\n"
+    )
+}
+
+fn servers(service: &Service, apiservers: &BTreeSet<SocketAddr>) -> String {
+    if apiservers.is_empty() {
+        return "        servers: []\n".to_owned();
+    }
+    let servers: BTreeSet<_> = apiservers.iter().map(|it| service.server(*it)).collect();
+    servers.iter().fold("        servers:\n".to_owned(), |mut text, server| {
+        let _ = writeln!(text, "        - address: \"{server}\"");
+        text
+    })
 }
 
 /// Whether the version, an image tag such as `v3.7.8-k0s.0`, has health checks of TCP services. Of

@@ -33,11 +33,16 @@ impl Program {
         given.map(PathBuf::from)
     }
 
+    /// What its worker reads.
+    pub(crate) fn document(self) -> String {
+        BUILTIN.replace("Builtin", self.kind)
+    }
+
     /// A cluster whose first worker balances by it. It does not run yet.
     pub(crate) fn cluster(self, families: Families) -> Cluster {
         let mut cluster = Cluster::build(families);
         let worker = &mut cluster.workers[0];
-        worker.write_config(&BUILTIN.replace("Builtin", self.kind));
+        worker.write_config(&self.document());
         let manifests = worker.path("manifests").display().to_string();
         worker.configure(&["--manifest-dir", &manifests]);
         cluster

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Families, LONG};
 /// The slowest handshake while an apiserver hangs or is cut off.
 const HEDGED_WITHIN: Duration = Duration::from_millis(1_300);
 /// Nothing new may go there any more after this.
-const OUT_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const OUT_WITHIN: Duration = Duration::from_secs(3);
 /// Requests that an apiserver already had when it died or hung: nobody can ask again in the client's
 /// name.
 pub(crate) const IN_FLIGHT: u64 = 5;

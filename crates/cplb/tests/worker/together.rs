@@ -43,21 +43,42 @@ struct Path {
 
 #[test]
 fn the_loss_of_the_holder_fails_no_connect_on_loopback() {
-    the_holder_is_lost(Families::Ipv4, "\"10.0.0.100/24\"");
+    with_stand_ins(Families::Ipv4);
 }
 
 #[test]
 fn the_loss_of_the_holder_fails_no_connect_on_either_loopback() {
-    the_holder_is_lost(Families::Both, "\"10.0.0.100/24\", \"fd00::100/64\"");
+    with_stand_ins(Families::Both);
 }
 
-fn the_holder_is_lost(families: Families, virtual_ips: &str) {
-    let mut cluster = Cluster::of_document(families, &DOCUMENT.replace("VIPS", virtual_ips));
+fn with_stand_ins(families: Families) {
+    let mut cluster = build(families);
+    for node in 0..3 {
+        cluster.start_apiserver(node);
+    }
+    for worker in 0..2 {
+        cluster.start_worker(worker);
+    }
+    the_holder_is_lost(&mut cluster, families);
+}
+
+/// A cluster in which nothing runs, with a virtual IP of each family.
+pub(crate) fn build(families: Families) -> Cluster {
+    let virtual_ips = match families {
+        Families::Ipv4 => "\"10.0.0.100/24\"",
+        Families::Ipv6 => "\"fd00::100/64\"",
+        Families::Both => "\"10.0.0.100/24\", \"fd00::100/64\"",
+    };
+    Cluster::of_document(families, &DOCUMENT.replace("VIPS", virtual_ips))
+}
+
+/// Told of a cluster whose apiservers and workers run.
+pub(crate) fn the_holder_is_lost(cluster: &mut Cluster, families: Families) {
     let combined = cluster.make_worker(COMBINED);
-    start(&mut cluster);
-    assert_eq!(listeners(&cluster, combined), PORTS);
-    assert_both_are_shown(&cluster);
-    assert_the_doctor_knows_both(&cluster, combined);
+    start(cluster, combined);
+    assert_eq!(listeners(cluster, combined), PORTS);
+    assert_both_are_shown(cluster);
+    assert_the_doctor_knows_both(cluster, combined);
 
     let virtual_ips: Vec<IpAddr> =
         cluster.world.plan().virtual_addresses.iter().map(|it| it.address).collect();
@@ -68,10 +89,10 @@ fn the_holder_is_lost(families: Families, virtual_ips: &str) {
     let loopback: Vec<Path> = [0, 1, combined]
         .into_iter()
         .flat_map(|worker| doors.iter().map(move |door| (worker, door.parse().unwrap())))
-        .map(|(worker, door)| Path::by_loopback(&cluster, worker, door))
+        .map(|(worker, door)| Path::by_loopback(cluster, worker, door))
         .collect();
     let by_vip: Vec<Path> =
-        virtual_ips.iter().flat_map(|vip| Path::by_virtual_ip(&cluster, *vip)).collect();
+        virtual_ips.iter().flat_map(|vip| Path::by_virtual_ip(cluster, *vip)).collect();
 
     // The daemon and its apiserver die in the same instant; the worker beside them does not.
     let begin = cluster.now();
@@ -84,14 +105,14 @@ fn the_holder_is_lost(families: Families, virtual_ips: &str) {
             matches!(cluster.world.holders(*vip).unwrap().as_slice(), [one] if *one != COMBINED)
         });
     }
-    let lost = pass_until(&cluster, begin, FAIL_OVER + Duration::from_secs(2));
+    let lost = pass_until(cluster, begin, FAIL_OVER + Duration::from_secs(2));
     for path in &loopback {
-        path.assert_no_connect_failed(&cluster, &lost);
+        path.assert_no_connect_failed(cluster, &lost);
     }
     for path in &by_vip {
-        let during = figures(&cluster, &path.client, lost.clone());
+        let during = figures(cluster, &path.client, lost.clone());
         assert!(during.failed_connects > 0, "{}: it went on elsewhere: {during:?}", path.name);
-        path.assert_nothing_failed(&cluster, begin + FAIL_OVER..lost.end);
+        path.assert_nothing_failed(cluster, begin + FAIL_OVER..lost.end);
     }
 
     // It comes back, and finds what it left beside a worker that serves.
@@ -100,10 +121,10 @@ fn the_holder_is_lost(families: Families, virtual_ips: &str) {
     let node = cluster.world.node_mut(COMBINED);
     node.apiserver.start().unwrap();
     node.controller.start().unwrap();
-    await_ready(&cluster, COMBINED);
-    let back = pass_until(&cluster, begin, Duration::from_secs(3));
+    await_ready(cluster, COMBINED);
+    let back = pass_until(cluster, begin, Duration::from_secs(3));
     for path in loopback.iter().chain(&by_vip) {
-        path.assert_nothing_failed(&cluster, back.clone());
+        path.assert_nothing_failed(cluster, back.clone());
     }
     assert_eq!(cluster.world.holders(virtual_ips[0]).unwrap(), holder, "equals do not preempt");
 
@@ -112,20 +133,17 @@ fn the_holder_is_lost(families: Families, virtual_ips: &str) {
     cluster.world.node_mut(holder[0]).controller.stop().unwrap();
     assert!(cluster.world.node_mut(holder[0]).controller.wait(LONG));
     cluster.tell("the holder's daemon stopped");
-    let stopped = pass_until(&cluster, begin, Duration::from_secs(2));
+    let stopped = pass_until(cluster, begin, Duration::from_secs(2));
     for path in &loopback {
-        path.assert_no_connect_failed(&cluster, &stopped);
+        path.assert_no_connect_failed(cluster, &stopped);
     }
     for path in &by_vip {
-        path.assert_handed_over(&cluster, &stopped);
+        path.assert_handed_over(cluster, &stopped);
     }
 }
 
-/// Everything, the combined node's daemon first: equals do not preempt, so it holds.
-fn start(cluster: &mut Cluster) {
-    for node in 0..3 {
-        cluster.start_apiserver(node);
-    }
+/// The controllers, the combined node's first: equals do not preempt, so it holds; and its worker.
+fn start(cluster: &mut Cluster, combined: usize) {
     for node in 0..3 {
         cluster.world.node_mut(node).controller.start().unwrap();
         if node == COMBINED {
@@ -136,9 +154,7 @@ fn start(cluster: &mut Cluster) {
             });
         }
     }
-    for worker in 0..cluster.workers.len() {
-        cluster.start_worker(worker);
-    }
+    cluster.start_worker(combined);
     for worker in 0..cluster.workers.len() {
         cluster.await_learned(worker, &[0, 1, 2]);
         cluster.await_served_by(worker, &[0, 1, 2]);
@@ -164,7 +180,8 @@ fn await_ready(cluster: &Cluster, node: usize) {
 fn assert_both_are_shown(cluster: &Cluster) {
     let run_dir = cluster.world.node(COMBINED).run_dir.display().to_string();
     let shown = status(&["--run-dir", &run_dir]);
-    assert!(shown.contains("10.0.0.100/24 is HERE"), "{shown}");
+    let subnet = cluster.world.plan().virtual_addresses[0];
+    assert!(shown.contains(&format!("{subnet} is HERE")), "{shown}");
     assert!(shown.contains("Load balancer on [::]:6444"), "{shown}");
     assert!(shown.contains("Apiservers at 127.0.0.1:7443, [::1]:7443"), "{shown}");
 }

@@ -25,11 +25,15 @@ impl Node {
     }
 
     fn deploy(&self, engine: Engine) -> Deployment {
+        self.deploy_at(engine, both())
+    }
+
+    fn deploy_at(&self, engine: Engine, doors: Doors) -> Deployment {
         Deployment::new(Settings {
             engine,
             image: Image { name: "example.org/envoy".into(), version: "v1.39.0".into() },
             pull_policy: PullPolicy::Always,
-            doors: both(),
+            doors,
             directory: self.path("nllb"),
             manifest_directory: Some(self.path("manifests")),
         })
@@ -45,8 +49,8 @@ fn servers(addresses: &[&str]) -> BTreeSet<SocketAddr> {
 fn directories_and_files_have_the_modes_that_k0s_gives_them() {
     let node = Node::new();
     for (engine, folder, files) in [
-        (Engine::Envoy, "nllb/envoy", ["envoy.yaml", "cds.yaml"]),
-        (Engine::Traefik, "nllb/traefik", ["config.yaml", "routing.yaml"]),
+        (Engine::Envoy, "nllb/envoy", &["envoy.yaml", "cds.yaml", "lds.yaml"][..]),
+        (Engine::Traefik, "nllb/traefik", &["config.yaml", "routing.yaml"]),
     ] {
         node.deploy(engine).update(&servers(&["10.0.0.11:6443"]), &node.manifests).unwrap();
         let mode =
@@ -78,7 +82,12 @@ fn a_changed_list_replaces_only_the_file_that_names_it() {
     let mut deployment = node.deploy(Engine::Envoy);
     deployment.update(&servers(&["10.0.0.11:6443"]), &node.manifests).unwrap();
     let inode = |name: &str| fs::metadata(node.path(name)).unwrap().ino();
-    let names = ["nllb/envoy/envoy.yaml", "manifests/cplb-nllb.json", "nllb/envoy/cds.yaml"];
+    let names = [
+        "nllb/envoy/envoy.yaml",
+        "nllb/envoy/lds.yaml",
+        "manifests/cplb-nllb.json",
+        "nllb/envoy/cds.yaml",
+    ];
     let before = names.map(inode);
 
     deployment.update(&servers(&["10.0.0.11:6443"]), &node.manifests).unwrap();
@@ -88,10 +97,48 @@ fn a_changed_list_replaces_only_the_file_that_names_it() {
 
     deployment.update(&servers(&["10.0.0.12:6443"]), &node.manifests).unwrap();
     let after = names.map(inode);
-    assert_eq!(after[..2], before[..2]);
-    assert_ne!(after[2], before[2]);
+    assert_eq!(after[..3], before[..3]);
+    assert_ne!(after[3], before[3]);
     let clusters = node.read("nllb/envoy/cds.yaml");
     assert!(clusters.contains("10.0.0.12") && !clusters.contains("10.0.0.11"), "{clusters}");
+}
+
+#[test]
+fn other_ports_of_envoy_replace_only_the_file_of_the_listeners() {
+    let node = Node::new();
+    let apiservers = servers(&["10.0.0.11:6443"]);
+    node.deploy(Engine::Envoy).update(&apiservers, &node.manifests).unwrap();
+    let inode = |name: &str| fs::metadata(node.path(name)).unwrap().ino();
+    let others = ["nllb/envoy/envoy.yaml", "nllb/envoy/cds.yaml", "manifests/cplb-nllb.json"];
+    let (before, listeners) = (others.map(inode), inode("nllb/envoy/lds.yaml"));
+
+    let elsewhere = Doors { apiserver: 17443, ..both() };
+    let mut deployment = node.deploy_at(Engine::Envoy, elsewhere);
+    deployment.update(&apiservers, &node.manifests).unwrap();
+    assert_eq!(others.map(inode), before);
+    assert_ne!(inode("nllb/envoy/lds.yaml"), listeners);
+    let text = node.read("nllb/envoy/lds.yaml");
+    assert!(text.contains("port_value: 17443") && !text.contains("port_value: 7443"), "{text}");
+
+    // The same once more is a file of its own, which is what Envoy looks for.
+    let listeners = inode("nllb/envoy/lds.yaml");
+    deployment.offer_again().unwrap();
+    assert_eq!(others.map(inode), before);
+    assert_ne!(inode("nllb/envoy/lds.yaml"), listeners);
+    assert_eq!(node.read("nllb/envoy/lds.yaml"), text);
+}
+
+#[test]
+fn a_daemon_that_starts_again_wakes_nobody() {
+    let node = Node::new();
+    let apiservers = servers(&["10.0.0.11:6443"]);
+    let names =
+        ["nllb/traefik/config.yaml", "nllb/traefik/routing.yaml", "manifests/cplb-nllb.json"];
+    let inode = |name: &str| fs::metadata(node.path(name)).unwrap().ino();
+    node.deploy(Engine::Traefik).update(&apiservers, &node.manifests).unwrap();
+    let before = names.map(inode);
+    node.deploy(Engine::Traefik).update(&apiservers, &node.manifests).unwrap();
+    assert_eq!(names.map(inode), before);
 }
 
 #[test]

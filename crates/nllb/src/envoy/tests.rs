@@ -5,8 +5,9 @@ fn three() -> BTreeSet<SocketAddr> {
     ["10.0.0.11:6443", "10.0.0.12:6443", "10.0.0.13:6443"].map(|it| it.parse().unwrap()).into()
 }
 
+/// It must not change with the ports: Envoy reads it once.
 #[test]
-fn the_bootstrap_listens_on_both_loopbacks() {
+fn the_bootstrap_names_the_files_that_are_read_again() {
     let expected = r#"node:
   cluster: nllb
   id: nllb
@@ -14,58 +15,73 @@ dynamic_resources:
   cds_config:
     path_config_source:
       path: /etc/envoy/cds.yaml
-static_resources:
-  listeners:
-  - name: apiserver
-    address:
-      socket_address: { address: "127.0.0.1", port_value: 7443 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: apiserver
-          cluster: apiserver
-          max_connect_attempts: 5
-          idle_timeout: 0s
-  - name: apiserver-ipv6
-    address:
-      socket_address: { address: "::1", port_value: 7443 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: apiserver-ipv6
-          cluster: apiserver
-          max_connect_attempts: 5
-          idle_timeout: 0s
-  - name: konnectivity
-    address:
-      socket_address: { address: "127.0.0.1", port_value: 7132 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: konnectivity
-          cluster: konnectivity
-          max_connect_attempts: 5
-          idle_timeout: 0s
-  - name: konnectivity-ipv6
-    address:
-      socket_address: { address: "::1", port_value: 7132 }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.tcp_proxy
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
-          stat_prefix: konnectivity-ipv6
-          cluster: konnectivity
-          max_connect_attempts: 5
-          idle_timeout: 0s
+  lds_config:
+    path_config_source:
+      path: /etc/envoy/lds.yaml
+watchdogs:
+  main_thread_watchdog: { kill_timeout: 60s }
+  worker_watchdog: { kill_timeout: 60s }
 "#;
-    assert_eq!(bootstrap(&both()), expected);
+    assert_eq!(bootstrap(), expected);
+}
+
+#[test]
+fn there_are_listeners_on_both_loopbacks() {
+    let expected = r#"resources:
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: apiserver
+  address:
+    socket_address: { address: "127.0.0.1", port_value: 7443 }
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.tcp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: apiserver
+        cluster: apiserver
+        max_connect_attempts: 5
+        idle_timeout: 0s
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: apiserver-ipv6
+  address:
+    socket_address: { address: "::1", port_value: 7443 }
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.tcp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: apiserver-ipv6
+        cluster: apiserver
+        max_connect_attempts: 5
+        idle_timeout: 0s
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: konnectivity
+  address:
+    socket_address: { address: "127.0.0.1", port_value: 7132 }
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.tcp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: konnectivity
+        cluster: konnectivity
+        max_connect_attempts: 5
+        idle_timeout: 0s
+- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
+  name: konnectivity-ipv6
+  address:
+    socket_address: { address: "::1", port_value: 7132 }
+  filter_chains:
+  - filters:
+    - name: envoy.filters.network.tcp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: konnectivity-ipv6
+        cluster: konnectivity
+        max_connect_attempts: 5
+        idle_timeout: 0s
+"#;
+    assert_eq!(listeners(&both()), expected);
 }
 
 #[test]
@@ -155,8 +171,8 @@ fn the_clusters_name_every_server() {
 fn on_ipv6_alone_without_konnectivity_and_without_servers_it_is_still_yaml() {
     let doors =
         Doors { loopbacks: vec!["::1".parse().unwrap()], apiserver: 7443, konnectivity: None };
-    let bootstrap: serde_json::Value = serde_saphyr::from_str(&bootstrap(&doors)).unwrap();
-    let listeners = bootstrap["static_resources"]["listeners"].as_array().unwrap();
+    let listeners: serde_json::Value = serde_saphyr::from_str(&listeners(&doors)).unwrap();
+    let listeners = listeners["resources"].as_array().unwrap();
     assert_eq!(listeners.len(), 1);
     assert_eq!(listeners[0]["name"], "apiserver");
     assert_eq!(listeners[0]["address"]["socket_address"]["address"], "::1");

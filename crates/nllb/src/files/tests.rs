@@ -29,6 +29,24 @@ fn a_file_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn only_what_differs_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cds.yaml");
+    let inode = || fs::metadata(&path).unwrap().ino();
+    put_changed(&path, "text", PLAIN).unwrap();
+    let first = inode();
+    put_changed(&path, "text", PLAIN).unwrap();
+    assert_eq!(inode(), first);
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    put_changed(&path, "text", PLAIN).unwrap();
+    assert_eq!(mode(&path), 0o444);
+    let second = inode();
+    put_changed(&path, "other", PLAIN).unwrap();
+    assert_ne!(inode(), second);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+}
+
+#[test]
 fn what_a_crash_left_is_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nllb.json");

@@ -46,11 +46,13 @@ fn the_files_of_both_balancers_go_with_their_directories() {
     let node = node(&[
         ("nllb/envoy/envoy.yaml", ""),
         ("nllb/envoy/.cds.yaml.new", ""),
+        ("nllb/envoy/lds.yaml", ""),
         ("nllb/traefik/config.yaml", ""),
         ("nllb/traefik/routing.yaml", ""),
     ]);
     let directory = node.path().join("nllb");
-    let wanted = ["envoy/envoy.yaml", "traefik/routing.yaml", "traefik/config.yaml"];
+    let wanted =
+        ["envoy/lds.yaml", "envoy/envoy.yaml", "traefik/routing.yaml", "traefik/config.yaml"];
     assert_eq!(remove_pod_files(&directory).unwrap(), wanted.map(|it| directory.join(it)));
     assert!(!directory.exists());
     assert_eq!(remove_pod_files(&directory).unwrap(), [] as [PathBuf; 0]);

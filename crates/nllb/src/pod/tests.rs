@@ -30,22 +30,14 @@ fn the_pod_of_envoy() {
                 "name": "nllb",
                 "image": "quay.io/k0sproject/envoy-distroless:v1.39.0",
                 "imagePullPolicy": "IfNotPresent",
-                "args": ["-c", "/etc/envoy/envoy.yaml", "--use-dynamic-base-id"],
-                "ports": [
-                    { "name": "api-server", "containerPort": 7443, "protocol": "TCP" },
-                    { "name": "konnectivity", "containerPort": 7132, "protocol": "TCP" },
+                "args": [
+                    "-c", "/etc/envoy/envoy.yaml", "--use-dynamic-base-id", "--drain-time-s", "86400",
                 ],
                 "securityContext": {
                     "allowPrivilegeEscalation": false,
                     "capabilities": { "drop": ["ALL"] },
                     "privileged": false,
                     "readOnlyRootFilesystem": true,
-                },
-                "livenessProbe": {
-                    "tcpSocket": { "host": "127.0.0.1", "port": 7443 },
-                    "periodSeconds": 10,
-                    "timeoutSeconds": 3,
-                    "failureThreshold": 3,
                 },
                 "volumeMounts": [{ "name": "config", "mountPath": "/etc/envoy", "readOnly": true }],
             }],
@@ -60,6 +52,17 @@ fn the_pod_of_envoy() {
     let folder = Path::new("/run/cplb/worker/nllb/envoy");
     let pod = manifest(Engine::Envoy, &image, PullPolicy::IfNotPresent, &both(), folder);
     assert_eq!(pod, expected);
+}
+
+/// Another manifest is another pod, which ends the connections of the one before.
+#[test]
+fn the_pod_of_envoy_is_the_same_with_every_port() {
+    let pod = |doors: &Doors| {
+        let image = image("quay.io/k0sproject/envoy-distroless", "v1.39.0");
+        manifest(Engine::Envoy, &image, PullPolicy::Always, doors, Path::new("/run/envoy"))
+    };
+    let elsewhere = Doors { apiserver: 17443, konnectivity: None, ..both() };
+    assert_eq!(pod(&elsewhere), pod(&both()));
 }
 
 #[test]
@@ -77,7 +80,13 @@ fn the_pod_of_traefik_on_ipv6_alone_without_konnectivity() {
         container["ports"],
         json!([{ "name": "api-server", "containerPort": 9443, "protocol": "TCP" }])
     );
-    assert_eq!(container["livenessProbe"]["tcpSocket"], json!({ "host": "::1", "port": 9443 }));
+    let probe = json!({
+        "tcpSocket": { "host": "::1", "port": 9443 },
+        "periodSeconds": 10,
+        "timeoutSeconds": 3,
+        "failureThreshold": 3,
+    });
+    assert_eq!(container["livenessProbe"], probe);
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/etc/traefik");
     assert_eq!(pod["spec"]["enableServiceLinks"], false);
 }

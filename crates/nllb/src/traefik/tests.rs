@@ -31,22 +31,44 @@ fn the_routing_names_every_server() {
     let expected = r#"tcp:
   routers:
     apiserver:
-      entryPoints: [apiserver, apiserver-ipv6]
+      entryPoints: [apiserver]
       rule: HostSNI(`*`)
       service: apiserver
+    apiserver-ipv6:
+      entryPoints: [apiserver-ipv6]
+      rule: HostSNI(`*`)
+      service: apiserver-ipv6
     konnectivity:
-      entryPoints: [konnectivity, konnectivity-ipv6]
+      entryPoints: [konnectivity]
       rule: HostSNI(`*`)
       service: konnectivity
+    konnectivity-ipv6:
+      entryPoints: [konnectivity-ipv6]
+      rule: HostSNI(`*`)
+      service: konnectivity-ipv6
   services:
     apiserver:
       loadBalancer:
         serversTransport: controllers
-        healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms }
+        healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms, send: "GET / HTTP/1.0\r\n\r\n", expect: "HTTP/1." }
+        servers:
+        - address: "10.0.0.11:6443"
+        - address: "[fd00::12]:6443"
+    apiserver-ipv6:
+      loadBalancer:
+        serversTransport: controllers
+        healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms, send: "GET / HTTP/1.0\r\n\r\n", expect: "HTTP/1." }
         servers:
         - address: "10.0.0.11:6443"
         - address: "[fd00::12]:6443"
     konnectivity:
+      loadBalancer:
+        serversTransport: controllers
+        healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms }
+        servers:
+        - address: "10.0.0.11:8132"
+        - address: "[fd00::12]:8132"
+    konnectivity-ipv6:
       loadBalancer:
         serversTransport: controllers
         healthCheck: { interval: 1s, unhealthyInterval: 1s, timeout: 900ms }
@@ -101,6 +123,8 @@ const DOCUMENTED: &[&str] = &[
     "tcp.services.*.loadBalancer.healthCheck.interval",
     "tcp.services.*.loadBalancer.healthCheck.unhealthyInterval",
     "tcp.services.*.loadBalancer.healthCheck.timeout",
+    "tcp.services.*.loadBalancer.healthCheck.send",
+    "tcp.services.*.loadBalancer.healthCheck.expect",
     "tcp.serversTransports.*.dialTimeout",
     "tcp.serversTransports.*.dialKeepAlive",
     "tcp.serversTransports.*.terminationDelay",
@@ -133,6 +157,20 @@ fn traefik_knows_every_field() {
         paths(&serde_saphyr::from_str(&text).unwrap(), "", &mut found);
     }
     assert_eq!(found, DOCUMENTED.iter().map(ToString::to_string).collect());
+}
+
+/// The check of a service acts on one of the entry points that share it.
+#[test]
+fn no_service_is_shared_by_entry_points() {
+    let routing = routing(&both(), &["10.0.0.11:6443".parse().unwrap()].into(), "v3.7.8");
+    let routing: serde_json::Value = serde_saphyr::from_str(&routing).unwrap();
+    let routers = routing["tcp"]["routers"].as_object().unwrap();
+    let services: BTreeSet<&str> =
+        routers.values().map(|it| it["service"].as_str().unwrap()).collect();
+    assert_eq!((routers.len(), services.len()), (4, 4));
+    for router in routers.values() {
+        assert_eq!(router["entryPoints"].as_array().unwrap().len(), 1, "{router}");
+    }
 }
 
 #[test]
