@@ -205,10 +205,10 @@ fn last_will_outlives_a_polite_end() {
 
 /// The processes that are left to clean up on a node: others belong to other tests.
 fn executors(node: &Node) -> Vec<Pid> {
-    let its_own = node.namespace.run(|| fs::read_link("/proc/thread-self/ns/net").unwrap()).unwrap();
-    let lives_here = |pid: &str| {
-        fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|its| its == its_own)
-    };
+    let its_own =
+        node.namespace.run(|| fs::read_link("/proc/thread-self/ns/net").unwrap()).unwrap();
+    let lives_here =
+        |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|its| its == its_own);
     let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     fs::read_dir("/proc")
         .unwrap()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Scheduler, VirtualServer};
 
 use crate::Test;
-use crate::node::{round_robin};
+use crate::node::round_robin;
 use crate::world::{VIP, World, count, vip, wait_for};
 
 pub(crate) const TESTS: &[Test] = &[
