@@ -13,16 +13,18 @@ use crate::document;
 use crate::engine::{self, Applied, Engine, Told};
 use crate::error::Error;
 use crate::notify;
-use crate::plan::{EnginePlan, Plan};
+use crate::plan::Plan;
 use crate::readiness::Readiness;
 use crate::run_dir::{self, RunDir};
 use crate::signals::{Asked, Signals};
 use crate::status::View;
-use crate::succession::{self, Bequest, Heard, Inheritance, Predecessor, Successor};
+use crate::succession::{self, Inheritance, Predecessor, Successor};
 
 mod changing;
+mod upgrading;
 
 use changing::{Heir, leave_to};
+use upgrading::refuse_other_routers;
 
 /// Runs a control plane node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Controller) -> Result<(), Error> {
@@ -74,19 +76,6 @@ fn block_on(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> 
     // A blocked task, such as a name look-up, must not hold the exit up.
     runtime.shutdown_background();
     outcome
-}
-
-/// Only who runs a virtual router can hand it over.
-fn refuse_other_routers(plan: &Plan, routers: &[vip::Identity]) -> Result<(), Error> {
-    let EnginePlan::Builtin(instances) = &plan.engine else { return Ok(()) };
-    let wanted: Vec<_> = instances.iter().map(vip::Instance::identity).collect();
-    let lost = routers.iter().find(|it| !wanted.iter().any(|wanted| wanted.is(it)));
-    lost.map_or(Ok(()), |lost| {
-        Err(Error::Unsupported(format!(
-            "virtual router {} of {} ({}) is not in the configuration any more: reload it first (SIGHUP), which hands over",
-            lost.virtual_router_id, lost.name, lost.source
-        )))
-    })
 }
 
 /// k0s' documentation forbids it, and rightly: kube-proxy and IPVS services of the virtual IPs get
@@ -310,73 +299,6 @@ impl Node<'_> {
             self.tell_engine(balancer);
         }
         Ok(applied)
-    }
-
-    /// Starts the process that is to go on in place of this one, unless something speaks against it.
-    fn upgrade(&mut self, balancer: Option<&Balancer>, request: succession::Request) {
-        if self.upgrade.is_some() {
-            return request.answer(Err("another new process is about to go on already".to_owned()));
-        }
-        let successor = self.bequest(balancer).and_then(|it| Successor::start(&it, &request));
-        match successor {
-            Ok(successor) => {
-                tracing::info!(process = successor.pid(), "upgrade: a new process is started");
-                self.upgrade = Some(successor.for_request(request));
-            }
-            Err(Error::NotUpgraded(reason)) => request.answer(Err(reason)),
-            Err(error) => request.answer(Err(error.to_string())),
-        }
-    }
-
-    /// What another process needs to go on; an error if it would not get far.
-    fn bequest(&self, balancer: Option<&Balancer>) -> Result<Bequest, Error> {
-        let routers = self.engine.identities()?;
-        let settings = document::load(&self.arguments.config)?;
-        refuse_other_routers(&Plan::new(&settings, self.arguments)?, &routers)?;
-        let legacy = match balancer {
-            Some(balancer) => balancer.bequeath()?,
-            None => balancer::Legacy { redirect: None, listeners: Vec::new() },
-        };
-        Ok(Bequest {
-            lock: self.run_dir.bequeath()?,
-            admin: self.admin.bequeath()?,
-            balancer: legacy,
-            ready: self.readiness.is_ready(),
-            routers,
-        })
-    }
-
-    fn heed_successor(&mut self, heard: Heard) {
-        let Some(mut successor) = self.upgrade.take() else { return };
-        match heard {
-            Heard::Ready => match successor.take_baton() {
-                Ok(Some((relay, process))) => {
-                    self.engine.pass_on(relay, process);
-                    self.upgrade = Some(successor);
-                }
-                Ok(None) => self.upgrade = Some(successor),
-                Err(error) => successor.give_up(error.to_string()),
-            },
-            Heard::Failed(reason) | Heard::Ended(reason) => successor.give_up(reason),
-            // Only once it is in charge.
-            Heard::Serving | Heard::Released(_) => self.upgrade = Some(successor),
-        }
-    }
-
-    /// The successor, if it is in charge now.
-    fn passed_on(&mut self, event: &Told) -> Option<Successor> {
-        match event {
-            Told::Builtin(vip::Event::PassedOn { pause }) => {
-                let mut successor = self.upgrade.take()?;
-                successor.is_in_charge(*pause);
-                Some(successor)
-            }
-            Told::Builtin(vip::Event::NotPassedOn { reason }) => {
-                self.upgrade.take()?.give_up(reason.clone());
-                None
-            }
-            _ => None,
-        }
     }
 
     fn follow(&mut self, balancer: Option<&mut Balancer>) {
