@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -212,7 +212,8 @@ async fn connection(mut stream: TcpStream, acceptor: TlsAcceptor, server: Arc<Se
         return;
     }
     if matches!(timeout(HANDSHAKE_LIMIT, speaks_plain_http(&stream)).await, Ok(true)) {
-        // A client that has gone already misses it.
+        // What is left unread would make a reset of the end. A client that has gone already misses it.
+        let _request = stream.read(&mut [0; 1024]).await;
         let _told = stream.write_all(PLAIN_HTTP_REFUSED).await;
         return;
     }
