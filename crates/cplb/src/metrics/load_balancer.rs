@@ -68,6 +68,11 @@ fn connections(families: &mut Families<'_>, balancer: &LoadBalancer) -> fmt::Res
             balancer.unserved,
         ),
         (
+            "cplb_connections_gone",
+            "Client connections that ended before a backend served them",
+            balancer.gone,
+        ),
+        (
             "cplb_connections_reset",
             "Established connections that ended by a reset of either side",
             balancer.resets,

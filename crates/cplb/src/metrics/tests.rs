@@ -46,6 +46,7 @@ cplb_connections_rejected_total{reason="descriptors"} 3
 cplb_connections_rejected_total{listener="[::]:6444",reason="limit"} 0
 cplb_connections_rejected_total{listener="[::]:6444",reason="no_backend"} 1
 cplb_connections_unserved_total 0
+cplb_connections_gone_total 7
 cplb_connections_reset_total 2
 cplb_connections_rebalanced_total 6
 cplb_accept_errors_total 0

@@ -131,6 +131,8 @@ pub(crate) struct LoadBalancer {
     pub(crate) rejected_by_reason: BTreeMap<&'static str, u64>,
     pub(crate) accept_errors: u64,
     pub(crate) unserved: u64,
+    /// Ended before an apiserver served them.
+    pub(crate) gone: u64,
     pub(crate) retries: u64,
     /// Further apiservers tried beside one that had not accepted yet.
     pub(crate) raced: u64,

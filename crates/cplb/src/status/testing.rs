@@ -211,6 +211,7 @@ fn load_balancer() -> LoadBalancer {
         rejected_by_reason: BTreeMap::from([("no_backend", 1), ("limit", 0), ("descriptors", 5)]),
         accept_errors: 0,
         unserved: 0,
+        gone: 7,
         retries: 4,
         raced: 1,
         hedges: 0,

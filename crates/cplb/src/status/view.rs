@@ -156,6 +156,7 @@ pub(crate) fn load_balancer(stats: &proxy::Stats, snapshot: Snapshot) -> LoadBal
         rejected_by_reason: by_reason(&rejected),
         accept_errors: stats.accept_errors,
         unserved: stats.unserved,
+        gone: stats.gone,
         retries: stats.retries,
         raced: stats.raced,
         hedges: stats.hedges,
