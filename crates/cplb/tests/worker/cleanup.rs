@@ -36,16 +36,17 @@ fn pod_and_kubeconfigs_of_a_killed_worker_go_and_foreign_ones_stay() {
     let files = [
         "manifests/cplb-nllb.json",
         "run/nllb/envoy/cds.yaml",
+        "run/nllb/envoy/lds.yaml",
         "run/nllb/envoy/envoy.yaml",
         "run/bootstrap-kubeconfig.yaml",
         "elsewhere.conf",
     ];
     let there = |cluster: &Cluster| files.map(|it| cluster.workers[0].path(it).exists());
-    cluster.eventually("all is written", |cluster| there(cluster) == [true; 5]);
+    cluster.eventually("all is written", |cluster| there(cluster) == [true; 6]);
 
     let (code, _, refusal) = cleanup(&cluster);
     assert_eq!(code, Some(69), "EX_UNAVAILABLE while the worker runs: {refusal}");
-    assert_eq!(there(&cluster), [true; 5]);
+    assert_eq!(there(&cluster), [true; 6]);
 
     // By another name of the kubeconfig the next run does not make the first one nobody's.
     cluster.workers[0].daemon.kill().unwrap();
@@ -69,6 +70,7 @@ fn pod_and_kubeconfigs_of_a_killed_worker_go_and_foreign_ones_stay() {
     let expected = format!(
         "removed the manifest {directory}/manifests/cplb-nllb.json
 removed the file {directory}/run/nllb/envoy/cds.yaml
+removed the file {directory}/run/nllb/envoy/lds.yaml
 removed the file {directory}/run/nllb/envoy/envoy.yaml
 removed the kubeconfig {directory}/elsewhere.conf
 left the kubeconfig {directory}/run/bootstrap-kubeconfig.yaml: it does not carry the mark of cplb any more
@@ -76,7 +78,7 @@ removed the kubeconfig {directory}/run/kubeconfig.yaml
 "
     );
     assert_eq!(told, expected);
-    assert_eq!(there(&cluster), [false, false, false, true, false]);
+    assert_eq!(there(&cluster), [false, false, false, false, true, false]);
     assert!(!worker.path("run/nllb").exists() && !worker.path("run/kubeconfig.yaml").exists());
     assert!(worker.path("manifests/etcd.yaml").exists() && worker.path("kubelet.conf").exists());
     assert_eq!(worker.read("run/bootstrap-kubeconfig.yaml"), edited);
