@@ -53,7 +53,7 @@ pub(crate) struct Request {
     reply: Option<oneshot::Sender<Result<String, String>>>,
 }
 
-/// What the successor is told first, with the descriptors of [`Descriptors`] beside it.
+/// What the successor is told first, with the descriptors of a [`Bequest`] beside it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Legacy {
     form: u32,
