@@ -118,10 +118,10 @@ fn from_builtin_to_a_pod_and_back_the_port_changes_hands() {
     let envoy = namespace.run(|| std::net::TcpListener::bind("127.0.0.1:7443").unwrap()).unwrap();
     cluster.workers[0].write_config(BUILTIN);
     cluster.workers[0].daemon.send(Signal::HUP).unwrap();
-    cluster.eventually("the manifest is gone", |cluster| {
+    cluster.eventually("the manifest is gone, and Envoy's files", |cluster| {
         !cluster.workers[0].path("manifests/cplb-nllb.json").exists()
+            && fs::read_dir(cluster.workers[0].path("run/nllb/envoy")).unwrap().count() == 0
     });
-    assert_eq!(fs::read_dir(cluster.workers[0].path("run/nllb/envoy")).unwrap().count(), 0);
     cluster.eventually("the daemon waits for the port", |cluster| {
         cluster.workers[0].log().contains("waiting for the ports to become free")
     });
