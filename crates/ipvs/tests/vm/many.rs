@@ -112,7 +112,9 @@ fn mended() {
     wait_for("the link to come back", || {
         other.run("ip", &["address"]).contains("10.0.0.100/32").then_some(())
     });
-    assert_eq!(other.parameter("net/ipv4/conf/eth0/arp_ignore"), "1");
+    wait_for("the parameter to be set again", || {
+        (other.parameter("net/ipv4/conf/eth0/arp_ignore") == "1").then_some(())
+    });
     thread::sleep(Duration::from_millis(1100));
     assert_eq!(idle.error(), None);
     assert_eq!(handle.error(), None);
