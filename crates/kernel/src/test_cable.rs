@@ -107,10 +107,10 @@ pub(crate) fn port_reached(
     })
 }
 
-/// Asks every few milliseconds until there is an answer; panics after three seconds.
+/// Asks every few milliseconds until there is an answer; panics after ten seconds.
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(3) {
+    while started.elapsed() < Duration::from_secs(10) {
         if let Some(answer) = ask() {
             return answer;
         }

@@ -97,7 +97,7 @@ fn clients_of_one_address_are_reset() {
     let begin = Instant::now();
     assert_eq!(handle.reset_if(&[vip.into()]), 400);
     let took = begin.elapsed();
-    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert!(took < Duration::from_millis(500), "{took:?}");
     assert!(by_vip.iter_mut().all(is_reset));
     for client in by_node.iter_mut().chain([&mut by_ipv6]) {
         client.write_all(b"x").unwrap();

@@ -37,11 +37,17 @@ fn an_address_taken_away_by_somebody_is_back_within_100_milliseconds() {
     let segment = Segment::new(2);
     let speaker = speaker(&segment, 1, "secret");
     wait_for("the address", Duration::from_secs(6), || segment.holds(1, &Cluster::v2()));
-    segment.output(1, &["ip", "address", "delete", "10.5.0.100/24", "dev", "eth0"]);
-    let took = wait_for("the address to be back", Duration::from_secs(2), || {
-        segment.holds(1, &Cluster::v2())
-    });
-    assert!(took < Duration::from_millis(100), "{took:?}");
+    // Others' tests hold the lock of the kernel's network configuration now and then.
+    let mut took: Vec<_> = (0..5)
+        .map(|_| {
+            segment.output(1, &["ip", "address", "delete", "10.5.0.100/24", "dev", "eth0"]);
+            wait_for("the address to be back", Duration::from_secs(2), || {
+                segment.holds(1, &Cluster::v2())
+            })
+        })
+        .collect();
+    took.sort_unstable();
+    assert!(took[2] < Duration::from_millis(100), "{took:?}");
     assert_eq!(speaker.state(), State::Active);
     assert_eq!(speaker.vip.status().instances[0].counters.became_active, 1);
 }

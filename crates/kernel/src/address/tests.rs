@@ -28,6 +28,11 @@ fn shown(text: &str) -> Option<String> {
     Some(format!("{line}\n{}", lines.next().unwrap()))
 }
 
+/// How late the kernel may take away an address that has outlived itself: documented at
+/// [`Addresses::hold`] as 1.2 s, and one more for a machine on which other tests hold the lock of
+/// the kernel's network configuration.
+const LATE: Duration = Duration::from_millis(2200);
+
 /// How long it takes from `start` until the address is gone.
 fn gone_after(text: &str, start: Instant) -> Duration {
     let mut addresses = Addresses::open().unwrap();
@@ -140,7 +145,7 @@ fn an_address_stays_while_it_is_renewed_and_goes_by_itself_afterwards() {
             let gone = gone_after(text, Instant::now());
             println!("{text}: lifetime 2 s, gone after {gone:?}");
             assert!(gone > Duration::from_millis(1900), "{text} gone too early, after {gone:?}");
-            assert!(gone < seconds(3), "{text} gone only after {gone:?}");
+            assert!(gone < seconds(2) + LATE, "{text} gone only after {gone:?}");
         });
     }
 }
@@ -163,7 +168,7 @@ fn the_lifetime_is_overrun_by_little_more_than_a_second() {
             for (text, since) in held {
                 let gone = gone_after(&text, since);
                 println!("{text}: lifetime 1 s, seen gone after {gone:?}");
-                assert!(gone < Duration::from_millis(2250), "{text} gone only after {gone:?}");
+                assert!(gone < seconds(1) + LATE, "{text} gone only after {gone:?}");
             }
         });
     }
@@ -195,7 +200,7 @@ fn the_address_of_a_killed_or_frozen_process_goes() {
             for text in [V4, V6] {
                 let gone = gone_after(text, killed);
                 println!("{signal:?}: {text} gone after {gone:?}");
-                assert!(gone < seconds(3), "{text} gone only after {gone:?}");
+                assert!(gone < seconds(2) + LATE, "{text} gone only after {gone:?}");
             }
         });
         holder.end();
