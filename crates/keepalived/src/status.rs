@@ -46,6 +46,10 @@ pub struct InstanceStatus {
     pub leaving: bool,
     /// The virtual addresses.
     pub addresses: Vec<VirtualAddress>,
+    /// How often it changed its state.
+    pub transition_count: u64,
+    /// How often it became Active.
+    pub became_active: u64,
     /// The last transitions, oldest first.
     pub transitions: Vec<PastTransition>,
 }
@@ -102,6 +106,8 @@ impl Status {
             if let Some(old) = before.iter().find(|old| old.name == instance.name) {
                 instance.state = old.state;
                 instance.since = old.since;
+                instance.transition_count = old.transition_count;
+                instance.became_active = old.became_active;
                 instance.transitions.clone_from(&old.transitions);
             }
         }
@@ -139,6 +145,8 @@ impl InstanceStatus {
             ready: false,
             leaving: false,
             addresses: outline.addresses.clone(),
+            transition_count: 0,
+            became_active: 0,
             transitions: Vec::new(),
         }
     }
@@ -151,6 +159,8 @@ impl InstanceStatus {
         let transition = Transition { from: self.state, to, reason };
         self.state = to;
         self.since = Instant::now();
+        self.transition_count += 1;
+        self.became_active += u64::from(to == State::Active);
         if self.transitions.len() == TRANSITIONS {
             self.transitions.remove(0);
         }
@@ -159,3 +169,6 @@ impl InstanceStatus {
         Some(transition)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,13 +38,13 @@ pub(crate) struct Running {
     /// When another host's announcement was last answered by a burst.
     defended: Option<Instant>,
     transitions: VecDeque<PastTransition>,
-    /// What was told already, so that a repeated trouble is one log line a state.
-    told: BTreeSet<(Option<IpAddr>, &'static str)>,
+    told: Told,
 }
 
 /// What an instance of IPv6 is told of the one of IPv4 that it goes with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leader {
+    source: IpAddr,
     lead: Lead,
     next_claim: Option<Instant>,
 }
@@ -56,7 +56,14 @@ pub(crate) struct Machine<'a> {
     pub(crate) tell: &'a dyn Fn(Event),
 }
 
+/// What was told already, so that a repeated trouble is one log line a state.
+#[derive(Debug, Default)]
+struct Told(BTreeSet<(IpAddr, &'static str)>);
+
 const TRANSITIONS_KEPT: usize = 16;
+
+/// A forger of sources must fill neither memory nor log.
+const MOST_TOLD: usize = 64;
 
 /// A flood must not keep the thread from its timers; what is left is read at the next turn.
 const DATAGRAMS_A_TURN: usize = 512;
@@ -93,7 +100,7 @@ impl Running {
             announced: BTreeSet::new(),
             defended: None,
             transitions: VecDeque::new(),
-            told: BTreeSet::new(),
+            told: Told::default(),
         })
     }
 
@@ -126,7 +133,11 @@ impl Running {
 
     /// What those that follow it have to know.
     pub(crate) fn as_leader(&self) -> Leader {
-        Leader { lead: self.router.lead(), next_claim: self.router.next_claim() }
+        Leader {
+            source: self.instance.router.source,
+            lead: self.router.lead(),
+            next_claim: self.router.next_claim(),
+        }
     }
 
     /// Goes with the leader, if there is one. An error means that this node must not take part.
@@ -205,12 +216,12 @@ impl Running {
             match result {
                 // Several virtual routers on one interface hear one another; that is no news.
                 Err(vrrp::DropReason::OtherRouter(_) | vrrp::DropReason::NotRunning) => {}
-                Err(reason) if self.told.insert((Some(source), reason.label())) => {
+                Err(reason) if self.told.is_news(source, reason.label()) => {
                     tell(Event::Dropped { instance: instance(), source, reason });
                 }
                 Ok(())
                     if self.router.counters().address_mismatch > before
-                        && self.told.insert((Some(source), "addresses")) =>
+                        && self.told.is_news(source, "addresses") =>
                 {
                     tell(Event::AddressesDiffer { instance: instance(), source });
                 }
@@ -315,6 +326,7 @@ impl Running {
             ready: router.is_ready(),
             leaving: router.is_leaving(),
             addresses: self.instance.addresses.clone(),
+            follows: self.leader.map(|leader| leader.source),
             active_router: router.active_router(),
             peers: router.peers().heard().collect(),
             foreign: router.foreign().map(|(source, it)| (source, it.clone())).collect(),
@@ -341,7 +353,7 @@ impl Running {
         for destination in destinations {
             let packet = advertisement.emit(settings.source, *destination, self.router.checksum());
             if let Err(error) = tools.socket.send(settings.source, *destination, &packet)
-                && self.told.insert((Some(*destination), "send"))
+                && self.told.is_news(*destination, "send")
             {
                 let error = format!("cannot send an advertisement to {destination}: {error}");
                 tell(Event::Trouble { instance: self.instance.name.clone(), error });
@@ -354,7 +366,29 @@ impl Running {
             self.transitions.pop_front();
         }
         self.transitions.push_back(PastTransition { time: SystemTime::now(), transition });
-        self.told.clear();
+        self.told = Told::default();
         tell(Event::Transition { instance: self.instance.name.clone(), transition });
+    }
+}
+
+impl Told {
+    fn is_news(&mut self, who: IpAddr, what: &'static str) -> bool {
+        self.0.len() < MOST_TOLD && self.0.insert((who, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_and_a_forger_is_not_believed_for_ever() {
+        let mut told = Told::default();
+        let [one, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        assert!(told.is_news(one, "password"));
+        assert!(!told.is_news(one, "password"));
+        assert!(told.is_news(one, "version") && told.is_news(other, "password"));
+        let forged = (0..=255).map(|last| IpAddr::from([10, 1, 0, last]));
+        assert_eq!(forged.filter(|it| told.is_news(*it, "password")).count(), 61);
     }
 }

@@ -40,7 +40,9 @@ pub struct InstanceStatus {
     pub leaving: bool,
     /// The virtual addresses.
     pub addresses: Vec<VirtualAddress>,
-    /// The Active router it follows as a Backup.
+    /// The router of this node that it is bound to and moves with, by the address that speaks.
+    pub follows: Option<IpAddr>,
+    /// The Active router it watches as a Backup.
     pub active_router: Option<(IpAddr, Peer)>,
     /// Every router heard.
     pub peers: Vec<(IpAddr, Peer)>,

@@ -31,6 +31,8 @@ fn a_stop_moves_both() {
     });
     heir.assert_holds_both_since(mark);
     holder.assert_lost_both_since(mark);
+    let follows: Vec<_> = heir.speaker.vip.status().instances.iter().map(|it| it.follows).collect();
+    assert_eq!(follows, [None, Some(format!("10.5.0.{}", heir.host).parse().unwrap())]);
     for status in &holder.speaker.vip.status().instances {
         let reason = status.transitions.last().unwrap().transition.reason;
         assert!(matches!(reason, Reason::HandedOver(_)), "{reason}");

@@ -12,6 +12,8 @@ pub struct Counters {
     /// Accepted advertisements of version 3 over IPv4, by the
     /// [`Checksum::label`](crate::Checksum::label) they came with.
     pub checksums: BTreeMap<&'static str, u64>,
+    /// Changes of state.
+    pub transitions: u64,
     /// Times this router became Active.
     pub became_active: u64,
     /// Accepted advertisements whose list of addresses differs from ours.

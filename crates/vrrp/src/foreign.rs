@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{DropReason, Instant};
@@ -33,9 +34,11 @@ pub enum Difference {
     Addresses,
 }
 
-/// The foreign routers heard.
-#[derive(Clone, Debug, Default)]
+/// The foreign routers heard. To another process only the time goes on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct ForeignRouters {
+    #[serde(skip)]
     heard: BTreeMap<IpAddr, Foreign>,
     /// When the process before this one last refused a packet of one.
     refused_before: Option<Instant>,

@@ -49,7 +49,9 @@ use timing::Timers;
 /// keepalived: the identifier names the virtual router, not the list (RFC 9568 section 7.1 leaves
 /// its check to the implementation), which may leave addresses out. Two holders of one address
 /// would be worse than an address without a holder. [`Self::foreign`] tells of such a speaker.
-#[derive(Clone, Debug)]
+///
+/// What is written of it is for [`Estate`], the one way to write it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VirtualRouter {
     settings: Settings,
     state: State,
@@ -75,8 +77,11 @@ pub struct VirtualRouter {
     learned: Checksum,
     timers: Timers,
     peers: Peers,
+    #[serde(rename = "last_refused")]
     foreign: ForeignRouters,
+    #[serde(skip)]
     counters: Counters,
+    #[serde(skip)]
     actions: VecDeque<Action>,
 }
 

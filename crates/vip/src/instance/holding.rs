@@ -72,7 +72,7 @@ impl Running {
             _ => tools.announcer.announce(address),
         };
         if let Err(error) = sent
-            && self.told.insert((Some(address), "announce"))
+            && self.told.is_news(address, "announce")
         {
             let error = format!("cannot announce {address}: {error}");
             tell(Event::Trouble { instance: self.instance.name.clone(), error });

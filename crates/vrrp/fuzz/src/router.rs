@@ -86,6 +86,7 @@ struct Driver {
     now: Instant,
     state: State,
     holds: bool,
+    transitions: u64,
     lead: Option<Lead>,
 }
 
@@ -103,6 +104,7 @@ impl Driver {
             now,
             state: State::Initialize,
             holds: false,
+            transitions: 0,
             lead: None,
         };
         driver.router.start(now);
@@ -112,7 +114,7 @@ impl Driver {
 
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let now = self.now;
-        match bytes.next() % 14 {
+        match bytes.next() % 16 {
             0 => self.now = now + Duration::from_millis(bytes.word().into()),
             1 => self.now = now + Duration::from_secs(u64::from(bytes.next()) * 10),
             2 => {
@@ -136,9 +138,19 @@ impl Driver {
                 self.lead = leads[usize::from(bytes.next()) % leads.len()];
                 self.router.set_lead(now, self.lead);
             }
+            13 => self.router.advertise_now(now),
+            14 => self.succeed(),
             _ if bytes.next() & 1 != 0 => self.router.start(now),
             _ => self.router.stop(now),
         }
+    }
+
+    /// Another process goes on, and does what this one would.
+    fn succeed(&mut self) {
+        let successor = VirtualRouter::resume(self.router.estate());
+        assert_eq!(successor.outlook(self.now), self.router.outlook(self.now));
+        self.router = successor;
+        self.transitions = 0;
     }
 
     /// One that is right but for what the bytes say.
@@ -228,10 +240,12 @@ impl Driver {
     }
 
     fn perform(&mut self) {
-        let mut transitions = 0;
+        let before = self.transitions;
         for _ in 0..MOST_ACTIONS {
             let Some(action) = self.router.poll_action() else {
-                assert!(transitions <= 2, "{transitions} transitions at once");
+                let at_once = self.transitions - before;
+                assert!(at_once <= 2, "{at_once} transitions at once");
+                assert_eq!(self.router.counters().transitions, self.transitions);
                 return;
             };
             match action {
@@ -240,7 +254,7 @@ impl Driver {
                 Action::Release => assert!(std::mem::replace(&mut self.holds, false)),
                 Action::Announce => assert!(self.holds),
                 Action::Transition(transition) => {
-                    transitions += 1;
+                    self.transitions += 1;
                     assert_eq!(transition.from, self.state);
                     assert_ne!(transition.from, transition.to);
                     assert_eq!(transition.at, self.now);

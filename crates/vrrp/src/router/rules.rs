@@ -222,6 +222,7 @@ impl VirtualRouter {
         self.rival = None;
         self.state = to;
         self.since = now;
+        self.counters.transitions += 1;
         match (from, to) {
             (State::Active, _) => self.actions.push_back(Action::Release),
             (_, State::Active) => self.actions.push_back(Action::Hold),

@@ -5,6 +5,7 @@ use crate::{Advertisement, Authentication, Version};
 
 mod checks;
 mod delays;
+mod estates;
 
 const SELF: &str = "10.0.0.12";
 const PEER: &str = "10.0.0.13";

@@ -1,4 +1,4 @@
-//! Every order of events that two or three routers can meet with.
+//! Every order of events that two or three routers can meet with, and two pairs that move together.
 //!
 //! Stateright walks through the real state machine: all interleavings of deliveries, losses, timers,
 //! crashes, freezes, lost readiness and hand-overs, with a bounded number of faults. The intervals and
@@ -13,11 +13,11 @@ use stateright::{Checker, Model};
 
 /// Walks through everything; what must never happen has no example, what must be possible has one.
 fn explore(segment: Segment) {
-    let routers = segment.priorities.len();
+    let (machines, families) = (segment.priorities.len(), segment.families);
     let (faults, kinds) = (segment.faults, segment.kinds);
     let checker = segment.checker().threads(2).spawn_bfs().join();
     println!(
-        "{routers} routers, at most {faults} faults of {kinds:?}: {} states, {} steps deep",
+        "{machines} machines, {families} families, at most {faults} faults of {kinds:?}: {} states, {} steps deep",
         checker.unique_state_count(),
         checker.max_depth()
     );
@@ -26,20 +26,30 @@ fn explore(segment: Segment) {
 
 #[test]
 fn two_equal_routers() {
-    explore(Segment { priorities: vec![192, 192], faults: 3, kinds: Kinds::All });
+    explore(Segment { priorities: vec![192, 192], families: 1, faults: 3, kinds: Kinds::All });
 }
 
 #[test]
 fn two_routers_of_which_one_is_better() {
-    explore(Segment { priorities: vec![192, 128], faults: 2, kinds: Kinds::All });
+    explore(Segment { priorities: vec![192, 128], families: 1, faults: 2, kinds: Kinds::All });
 }
 
 #[test]
 fn three_equal_routers() {
-    explore(Segment { priorities: vec![192; 3], faults: 1, kinds: Kinds::All });
+    explore(Segment { priorities: vec![192; 3], families: 1, faults: 1, kinds: Kinds::All });
 }
 
 #[test]
 fn three_equal_routers_in_a_worse_world() {
-    explore(Segment { priorities: vec![192; 3], faults: 2, kinds: Kinds::LossAndCrash });
+    explore(Segment {
+        priorities: vec![192; 3],
+        families: 1,
+        faults: 2,
+        kinds: Kinds::LossAndCrash,
+    });
+}
+
+#[test]
+fn two_machines_with_routers_of_both_families() {
+    explore(Segment { priorities: vec![192; 2], families: 2, faults: 1, kinds: Kinds::All });
 }

@@ -6,10 +6,13 @@ use vrrp::{Authentication, ChecksumChoice, Instant, Settings, State, Version, Vi
 
 use crate::moment::{INTERVAL, LONGEST_FLIGHT, Moment, Node, Watch, address};
 
-/// Routers on one segment, and how much may go wrong.
+/// Machines on one segment, and how much may go wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
+    /// Of the machines, each of which has one router of each family.
     pub(crate) priorities: Vec<u8>,
+    /// The routers of the second one follow those of the first.
+    pub(crate) families: usize,
     /// How many, at most.
     pub(crate) faults: u8,
     pub(crate) kinds: Kinds,
@@ -24,7 +27,7 @@ pub(crate) enum Kinds {
     LossAndCrash,
 }
 
-/// What can happen next. Packets and nodes by their number.
+/// What can happen next. Packets, routers (to a timer) and machines by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Wait,
@@ -48,10 +51,12 @@ impl Model for Segment {
     fn init_states(&self) -> Vec<Moment> {
         vec![Moment {
             now: Instant::new(Duration::from_secs(1_000)),
-            nodes: vec![Node::Off; self.priorities.len()],
+            nodes: vec![Node::Off; self.priorities.len() * self.families],
+            machines: self.priorities.len(),
             in_flight: vec![],
             faults_left: self.faults,
             watch: Watch::default(),
+            wavered: false,
         }]
     }
 
@@ -62,29 +67,39 @@ impl Model for Segment {
         events.extend((0..moment.in_flight.len()).map(Event::Arrive));
         for (number, node) in moment.nodes.iter().enumerate() {
             match node {
-                Node::Off => events.push(Event::PowerOn(number)),
                 Node::Running(router) if router.next_deadline() <= Some(moment.now) => {
                     events.push(Event::Timer(number));
                 }
-                Node::Running(_) => {}
-                Node::Frozen(..) => events.push(Event::Thaw(number)),
+                _ => {}
+            }
+        }
+        for machine in 0..moment.machines {
+            let mut nodes = moment.routers_of(machine).map(|number| &moment.nodes[number]);
+            if nodes.clone().all(|node| matches!(node, Node::Off)) {
+                events.push(Event::PowerOn(machine));
+            } else if nodes.any(|node| matches!(node, Node::Frozen(..))) {
+                events.push(Event::Thaw(machine));
             }
         }
         if moment.faults_left == 0 {
             return;
         }
         events.extend((0..moment.in_flight.len()).map(Event::Lose));
-        for (number, node) in moment.nodes.iter().enumerate() {
-            let Node::Running(router) = node else { continue };
-            events.push(Event::Crash(number));
-            if self.kinds == Kinds::LossAndCrash {
-                continue;
+        for machine in 0..moment.machines {
+            let nodes = moment.routers_of(machine).map(|number| &moment.nodes[number]);
+            let running = nodes.filter_map(|node| match node {
+                Node::Running(router) => Some(router.is_ready()),
+                _ => None,
+            });
+            let Some(ready) = running.last() else { continue };
+            events.push(Event::Crash(machine));
+            if self.kinds == Kinds::All {
+                events.extend([
+                    Event::Freeze(machine),
+                    Event::Ready(machine, !ready),
+                    Event::HandOver(machine),
+                ]);
             }
-            events.extend([
-                Event::Freeze(number),
-                Event::Ready(number, !router.is_ready()),
-                Event::HandOver(number),
-            ]);
         }
     }
 
@@ -123,20 +138,35 @@ impl Model for Segment {
                     waited <= moment.longest_down_interval()
                 },
             ),
-            Property::always("whoever takes part has something due", |_, moment: &Moment| {
-                moment.routers().all(|router| {
-                    (router.state() == State::Initialize) == router.next_deadline().is_none()
-                })
+            // The longest where the holder's last word before it left overtakes the one before:
+            // its heir learns of it with the next, and claims then.
+            Property::always(
+                "the families are apart no longer than an interval, a claim's delay and a flight",
+                |_, moment: &Moment| {
+                    let longest = INTERVAL + moment.longest_claim_delay() + LONGEST_FLIGHT * 2;
+                    moment.time_since(moment.watch.apart) <= longest
+                },
+            ),
+            Property::always(
+                "nobody leaves a state and comes back in one turn",
+                |_, moment: &Moment| !moment.wavered,
+            ),
+            Property::always("whoever leads or holds has something due", |_, moment: &Moment| {
+                let due = |router: &VirtualRouter| router.next_deadline().is_some();
+                let takes_part = |router: &VirtualRouter| router.state() != State::Initialize;
+                moment.leaders().all(|router| due(router) == takes_part(router))
+                    && moment.holders().all(due)
             }),
             Property::sometimes(
                 "the heir of one that crashed holds",
                 |segment: &Self, moment: &Moment| {
                     let gone = matches!(moment.nodes[segment.last()], Node::Off);
-                    gone && moment.faults_left < segment.faults && moment.holders().count() == 1
+                    gone && moment.faults_left < segment.faults
+                        && moment.holders().count() == segment.families
                 },
             ),
-            Property::sometimes("everybody holds", |segment: &Self, moment: &Moment| {
-                moment.holders().count() == segment.priorities.len()
+            Property::sometimes("everybody holds", |_, moment: &Moment| {
+                moment.holders().count() == moment.nodes.len()
             }),
         ]
     }
@@ -163,50 +193,50 @@ impl Segment {
             Event::Wait => {
                 moment.now = moment.next().unwrap_or(now);
             }
-            Event::Timer(number) => moment.let_do(number, |router| router.handle_timeout(now)),
+            Event::Timer(number) => {
+                moment.let_do([number], |_, router| router.handle_timeout(now));
+            }
             Event::Arrive(number) => {
                 let packet = moment.in_flight.remove(number);
                 moment.deliver(packet);
             }
-            Event::PowerOn(number) => {
+            Event::PowerOn(machine) => {
                 let alone = moment.routers().next().is_none();
-                moment.nodes[number] = Node::Running(self.router(number, now));
-                moment.let_do(number, |router| router.start(now));
+                for number in moment.routers_of(machine) {
+                    moment.nodes[number] = Node::Running(self.router(number, now));
+                }
+                moment.let_do(moment.routers_of(machine), |_, router| router.start(now));
                 return if alone { Cause::Repair } else { Cause::Course };
             }
-            Event::Thaw(number) => {
-                let Node::Frozen(router, kept) = &mut moment.nodes[number] else {
-                    return Cause::Course;
-                };
-                let (router, kept) = (router.clone(), std::mem::take(kept));
-                moment.nodes[number] = Node::Running(router);
-                for packet in kept {
-                    moment.deliver(packet);
-                }
-                moment.let_do(number, |router| router.handle_timeout(now));
+            Event::Thaw(machine) => {
+                moment.thaw(machine);
                 return Cause::Repair;
             }
             Event::Lose(number) => {
                 moment.in_flight.remove(number);
                 return Cause::Fault;
             }
-            Event::Crash(number) => {
-                moment.nodes[number] = Node::Off;
-                moment.in_flight.retain(|packet| packet.to != number);
-                return Cause::Fault;
-            }
-            Event::Freeze(number) => {
-                if let Node::Running(router) = &moment.nodes[number] {
-                    moment.nodes[number] = Node::Frozen(router.clone(), vec![]);
+            Event::Crash(machine) => {
+                for number in moment.routers_of(machine) {
+                    moment.nodes[number] = Node::Off;
+                    moment.in_flight.retain(|packet| packet.to != number);
                 }
                 return Cause::Fault;
             }
-            Event::Ready(number, ready) => {
-                moment.let_do(number, |router| router.set_ready(now, ready));
+            Event::Freeze(machine) => {
+                for number in moment.routers_of(machine) {
+                    if let Node::Running(router) = &moment.nodes[number] {
+                        moment.nodes[number] = Node::Frozen(router.clone(), vec![]);
+                    }
+                }
                 return Cause::Fault;
             }
-            Event::HandOver(number) => {
-                moment.let_do(number, |router| router.hand_over(now, PATIENCE));
+            Event::Ready(machine, ready) => {
+                moment.let_do(moment.routers_of(machine), |_, it| it.set_ready(now, ready));
+                return Cause::Fault;
+            }
+            Event::HandOver(machine) => {
+                moment.let_do(moment.routers_of(machine), |_, it| it.hand_over(now, PATIENCE));
                 return Cause::Fault;
             }
         }
@@ -217,7 +247,7 @@ impl Segment {
         let settings = Settings {
             virtual_router_id: 51,
             version: Version::V3,
-            priority: self.priorities[number],
+            priority: self.priorities[number % self.priorities.len()],
             interval: INTERVAL,
             preempt: true,
             preempt_delay: Duration::ZERO,
@@ -229,7 +259,8 @@ impl Segment {
             addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 100))],
         };
         let mut router = VirtualRouter::new(settings, now);
-        router.set_peers((0..self.priorities.len()).map(address).collect());
+        let begin = number / self.priorities.len() * self.priorities.len();
+        router.set_peers((begin..begin + self.priorities.len()).map(address).collect());
         router
     }
 }

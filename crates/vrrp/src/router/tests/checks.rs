@@ -151,6 +151,8 @@ fn unicast_takes_packets_from_its_peers_only() {
     assert_eq!(from(PEER, SELF, 64), Ok(()));
     assert_eq!(from(LOWER_PEER, SELF, 255), Err(DropReason::NoPeer(ip(LOWER_PEER))));
     assert_eq!(from(PEER, GROUP, 255), Err(DropReason::Destination(ip(GROUP))));
+    let dropped = BTreeMap::from([("destination", 1), ("no_peer", 1)]);
+    assert_eq!(router.counters().dropped, dropped);
 }
 
 #[test]
