@@ -2,6 +2,7 @@
 
 mod gate;
 mod kubeconfig;
+mod leaving;
 mod plan;
 mod pod;
 mod readiness;
@@ -38,6 +39,8 @@ pub(crate) use written::remove as remove_written;
 
 /// How often a pod behind which nobody answers is asked to listen again.
 const OFFER_EACH: Duration = Duration::from_secs(5);
+/// How often it is looked whether a pod listens in whose favour another balancer leaves.
+const YIELD_EACH: Duration = Duration::from_millis(200);
 
 /// Runs a worker node until it is told to stop.
 pub(crate) fn run(arguments: &cli::Worker) -> Result<(), Error> {
@@ -151,12 +154,16 @@ impl Node<'_> {
     async fn watch(&mut self, signals: &mut Signals) {
         let mut was_ready = false;
         let mut offers = tokio::time::interval(OFFER_EACH);
-        offers.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut yields = tokio::time::interval(YIELD_EACH);
+        for ticks in [&mut offers, &mut yields] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 _ = offers.tick() => if !was_ready {
                     self.serving.offer_again();
                 },
+                _ = yields.tick(), if self.serving.is_yielding() => self.yield_to_pod().await,
                 asked = signals.next() => match asked {
                     Asked::Stop => return,
                     Asked::Reload => self.take_signal(was_ready).await,
@@ -184,6 +191,14 @@ impl Node<'_> {
                 }
             }
         }
+    }
+
+    /// Whoever waited for a pod goes when it listens.
+    async fn yield_to_pod(&mut self) {
+        if let Err(error) = self.serving.yield_to_pod().await {
+            tracing::error!(%error, "a pod whose place is taken is not told to leave");
+        }
+        self.parts.store(Arc::new(self.serving.parts(false)));
     }
 
     async fn take_signal(&mut self, ready: bool) {

@@ -1,9 +1,12 @@
 //! Where a balancer listens.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// Where a balancer listens, and on which port the servers behind it do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doors {
     /// The addresses to listen on, as [`loopbacks`](crate::loopbacks) finds them.
     pub loopbacks: Vec<IpAddr>,
@@ -14,7 +17,7 @@ pub struct Doors {
 }
 
 /// The ports of konnectivity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Konnectivity {
     /// Where the balancer listens.
     pub port: u16,
@@ -42,6 +45,11 @@ impl Doors {
         let port = self.konnectivity.map(|it| it.port);
         let address = |ip: &IpAddr| Some(SocketAddr::new(*ip, port?));
         self.loopbacks.iter().filter_map(address).collect()
+    }
+
+    /// Every address.
+    pub fn addresses(&self) -> BTreeSet<SocketAddr> {
+        self.apiserver_addresses().into_iter().chain(self.konnectivity_addresses()).collect()
     }
 
     pub(crate) fn services(&self) -> impl Iterator<Item = Service> {

@@ -29,8 +29,8 @@ pub(crate) const BOOTSTRAP_FILE: &str = "envoy.yaml";
 pub(crate) const CLUSTERS_FILE: &str = "cds.yaml";
 /// Listeners; as the clusters.
 pub(crate) const LISTENERS_FILE: &str = "lds.yaml";
-/// How long connections of a closed listener may last, in seconds: a day. Then Envoy ends them.
-pub(crate) const DRAIN_SECONDS: &str = "86400";
+/// What stands in [`LISTENERS_FILE`] of one that is to close its listeners.
+pub(crate) const NO_LISTENERS: &str = "resources: []\n";
 
 /// What stands in [`BOOTSTRAP_FILE`].
 pub(crate) fn bootstrap() -> String {

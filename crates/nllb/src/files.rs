@@ -93,6 +93,21 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes a directory if nothing is in it.
+pub(crate) fn remove_empty(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir(directory) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(Error::Remove { path: directory.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_there(path: &Path, text: &str, mode: u32) -> bool {
     let same_mode = fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o7777 == mode);
     same_mode && fs::read_to_string(path).is_ok_and(|there| there == text)

@@ -1,13 +1,16 @@
 //! Removes what a worker wrote that runs no more.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::deployment::Deployment;
 use crate::error::Error;
 use crate::files;
 use crate::kubeconfig;
 use crate::pod::{self, Engine};
+use crate::record::{Record, entries, manifest_file, manifest_files, number_of};
 
 /// What became of a file that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +23,36 @@ pub enum Removal {
     Foreign,
 }
 
-/// Removes the manifest of a pod, which ends the pod.
+/// Removes the manifest of a pod and those of all that were to take its place, which ends them; what
+/// became of each.
 ///
 /// # Errors
-/// When it cannot be read or removed.
-pub fn remove_manifest(path: &Path) -> Result<Removal, Error> {
-    remove(path, pod::is_ours)
+/// When one cannot be read or removed.
+pub fn remove_manifests(first: &Path) -> Result<Vec<(PathBuf, Removal)>, Error> {
+    files::remove(&files::temporary(first))?;
+    let all = manifest_files(first)?.into_iter();
+    all.map(|(_, path)| remove(&path, pod::is_ours).map(|removal| (path, removal))).collect()
+}
+
+/// Removes the manifests in the kubelet's directory whose pods have their files below this one and are
+/// not known there, except of this pod: the machine has started again since.
+///
+/// # Errors
+/// When one cannot be read or removed.
+pub fn remove_orphans(
+    directory: &Path,
+    manifests: &Path,
+    except: Option<&Deployment>,
+) -> Result<(), Error> {
+    let known = Record::all(directory)?;
+    let except = except.map(Deployment::number);
+    for (number, path) in manifest_files(&manifest_file(manifests))? {
+        let is_known = except == Some(number) || known.iter().any(|it| it.number == number);
+        if !is_known {
+            remove(&path, |text| pod::is_of(text, directory))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a kubeconfig that leads through the balancer.
@@ -44,18 +71,29 @@ pub fn remove_kubeconfig(path: &Path) -> Result<Removal, Error> {
 pub fn remove_pod_files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut removed = Vec::new();
     for engine in [Engine::Envoy, Engine::Traefik] {
-        let folder = directory.join(engine.folder());
-        for path in engine.file_names().iter().map(|name| folder.join(name)) {
-            // One that a crash left half written.
-            files::remove(&files::temporary(&path))?;
-            if path.exists() {
-                files::remove(&path)?;
-                removed.push(path);
+        let is_its = |path: &PathBuf| {
+            let name = path.file_stem().and_then(OsStr::to_str);
+            name.is_some_and(|name| number_of(name, engine.folder()).is_some())
+        };
+        let (folders, records): (Vec<_>, Vec<_>) =
+            entries(directory)?.into_iter().filter(is_its).partition(|it| it.is_dir());
+        for folder in &folders {
+            for path in engine.file_names().iter().map(|name| folder.join(name)) {
+                // One that a crash left half written.
+                files::remove(&files::temporary(&path))?;
+                if path.exists() {
+                    files::remove(&path)?;
+                    removed.push(path);
+                }
             }
+            files::remove_empty(folder)?;
         }
-        remove_empty(&folder)?;
+        for record in records {
+            files::remove(&files::temporary(&record))?;
+            files::remove(&record)?;
+        }
     }
-    remove_empty(directory)?;
+    files::remove_empty(directory)?;
     Ok(removed)
 }
 
@@ -67,20 +105,6 @@ fn remove(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<Removal, Error>
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::Absent),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Removal::Foreign),
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),
-    }
-}
-
-fn remove_empty(directory: &Path) -> Result<(), Error> {
-    match fs::remove_dir(directory) {
-        Err(error)
-            if !matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
-            ) =>
-        {
-            Err(Error::Remove { path: directory.to_owned(), source: error })
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The manifest over HTTP, for a kubelet whose `staticPodURL` leads here.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +24,10 @@ const PATH: &str = "/manifests";
 /// Out of descriptors: the next attempt fails alike for a while.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
-/// The manifests that are offered: of one static pod, or none. Served until dropped, if at all.
+/// The manifests that are offered, by their pods' names. Served until dropped, if at all.
 #[derive(Debug, Default)]
 pub struct Manifests {
-    offered: watch::Sender<Option<Value>>,
+    offered: watch::Sender<BTreeMap<String, Value>>,
     server: Option<Server>,
 }
 
@@ -55,8 +56,12 @@ impl Manifests {
         self.server.as_ref().map(|it| format!("http://{}{PATH}", it.address))
     }
 
-    pub(crate) fn offer(&self, manifest: Option<Value>) {
-        self.offered.send_replace(manifest);
+    pub(crate) fn offer(&self, pod: String, manifest: Value) {
+        self.offered.send_modify(|offered| drop(offered.insert(pod, manifest)));
+    }
+
+    pub(crate) fn withdraw(&self, pod: &str) {
+        self.offered.send_modify(|offered| drop(offered.remove(pod)));
     }
 }
 
@@ -66,7 +71,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, offered: watch::Receiver<Option<Value>>) {
+async fn accept(listener: TcpListener, offered: watch::Receiver<BTreeMap<String, Value>>) {
     let offered = Arc::new(offered);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -75,7 +80,7 @@ async fn accept(listener: TcpListener, offered: watch::Receiver<Option<Value>>) 
         };
         let offered = Arc::clone(&offered);
         let service = service_fn(move |request| {
-            let response = answer(&request, offered.borrow().as_ref());
+            let response = answer(&request, &offered.borrow());
             async move { Ok::<_, Infallible>(response) }
         });
         // A peer that breaks off in the middle is its own affair.
@@ -87,11 +92,14 @@ async fn accept(listener: TcpListener, offered: watch::Receiver<Option<Value>>) 
     }
 }
 
-fn answer(request: &Request<Incoming>, manifest: Option<&Value>) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    manifests: &BTreeMap<String, Value>,
+) -> Response<Full<Bytes>> {
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, PATH) => {
-            (StatusCode::OK, "application/json", pod_list(manifest).to_string())
+            (StatusCode::OK, "application/json", pod_list(manifests).to_string())
         }
         (&Method::GET | &Method::HEAD, _) => {
             (StatusCode::NOT_FOUND, plain, format!("there is {PATH}\n"))
@@ -105,8 +113,8 @@ fn answer(request: &Request<Incoming>, manifest: Option<&Value>) -> Response<Ful
 }
 
 /// The kubelet takes an empty body for an error, and an empty list for what it says.
-fn pod_list(manifest: Option<&Value>) -> Value {
-    let items: Vec<&Value> = manifest.into_iter().collect();
+fn pod_list(manifests: &BTreeMap<String, Value>) -> Value {
+    let items: Vec<&Value> = manifests.values().collect();
     json!({ "apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items })
 }
 

@@ -5,19 +5,26 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::doors::Doors;
 use crate::{envoy, traefik};
 
-/// The name of the pod; the mirror of it in the API has the node's name behind.
+/// What pod and container are called; the mirror of it in the API has the node's name behind.
 pub(crate) const NAME: &str = "nllb";
+/// As whom every pod runs: the kernel lets only processes of one user listen at the same address,
+/// which they do while one takes the other's place. Nobody, by Linux' own number.
+pub(crate) const USER: u32 = 65534;
+/// How long connections of a closed listener may last, in seconds: a day. Then Envoy and Traefik
+/// end them.
+pub(crate) const DRAIN_SECONDS: u64 = 86_400;
 /// The label by which a manifest is ours.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 const OURS: &str = "cplb";
 
 /// What runs in the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Engine {
     /// Envoy.
     Envoy,
@@ -26,7 +33,7 @@ pub enum Engine {
 }
 
 /// A container image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Registry and repository: `quay.io/k0sproject/envoy-distroless`.
     pub name: String,
@@ -35,7 +42,7 @@ pub struct Image {
 }
 
 /// When the kubelet pulls an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PullPolicy {
     /// At every start.
     Always,
@@ -52,7 +59,15 @@ pub(crate) struct Part {
 }
 
 impl Engine {
-    /// The directory of its files, under the one of all.
+    /// Whether another may listen at its addresses beside it, and it beside another.
+    pub(crate) fn can_share(self, image: &Image) -> bool {
+        match self {
+            Self::Envoy => true,
+            Self::Traefik => traefik::can_share(&image.version),
+        }
+    }
+
+    /// The directory of the files of its first pod, under the one of all.
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Envoy => "envoy",
@@ -79,7 +94,7 @@ impl Engine {
                 let routing = traefik::routing(doors, apiservers, &image.version);
                 vec![
                     part(traefik::ROUTING_FILE, routing),
-                    part(traefik::INSTALL_FILE, traefik::install(doors)),
+                    part(traefik::INSTALL_FILE, traefik::install(doors, &image.version)),
                 ]
             }
         }
@@ -93,7 +108,8 @@ impl Engine {
         }
     }
 
-    const fn container_folder(self) -> &'static str {
+    /// Where the container sees them.
+    pub(crate) const fn container_folder(self) -> &'static str {
         match self {
             Self::Envoy => envoy::FOLDER,
             Self::Traefik => traefik::FOLDER,
@@ -101,15 +117,12 @@ impl Engine {
     }
 
     fn arguments(self) -> Vec<String> {
+        let drain = DRAIN_SECONDS.to_string();
         let words: &[&str] = match self {
             // Other Envoys on the host share its network namespace, and with it abstract sockets.
-            Self::Envoy => &[
-                "-c",
-                "/etc/envoy/envoy.yaml",
-                "--use-dynamic-base-id",
-                "--drain-time-s",
-                envoy::DRAIN_SECONDS,
-            ],
+            Self::Envoy => {
+                &["-c", "/etc/envoy/envoy.yaml", "--use-dynamic-base-id", "--drain-time-s", &drain]
+            }
             Self::Traefik => &["--configFile=/etc/traefik/config.yaml"],
         };
         words.iter().map(ToString::to_string).collect()
@@ -141,9 +154,12 @@ impl PullPolicy {
     }
 }
 
-/// The manifest of the pod whose files are in `folder`. Any other text is another pod to the kubelet,
-/// which ends the one before: so that of Envoy, which changes its ports by itself, names none.
+/// The manifest of the pod with this name, whose files are in `folder`. Any other text is another pod
+/// to the kubelet, which ends the one before: so that of Envoy, which changes its ports by itself,
+/// names none. Neither does that of Traefik as the container's: the kubelet would refuse a second
+/// pod with the same.
 pub(crate) fn manifest(
+    name: &str,
     engine: Engine,
     image: &Image,
     pull_policy: PullPolicy,
@@ -156,7 +172,7 @@ pub(crate) fn manifest(
         // goes by when it evicts and shuts down. Without both the pod goes among the first.
         "priorityClassName": "system-node-critical",
         "priority": 2_000_001_000,
-        "securityContext": { "runAsNonRoot": true },
+        "securityContext": { "runAsNonRoot": true, "runAsUser": USER },
         "containers": [{
             "name": NAME,
             "image": image.to_string(),
@@ -183,8 +199,9 @@ pub(crate) fn manifest(
     });
     if engine == Engine::Traefik {
         spec["enableServiceLinks"] = false.into();
+        // Told to end, it closes its listeners, and ends with its last connection.
+        spec["terminationGracePeriodSeconds"] = DRAIN_SECONDS.into();
         let container = &mut spec["containers"][0];
-        container["ports"] = ports(doors);
         container["livenessProbe"] = json!({
             "tcpSocket": { "host": doors.loopbacks.first(), "port": doors.apiserver },
             "periodSeconds": 10,
@@ -196,7 +213,7 @@ pub(crate) fn manifest(
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": NAME,
+            "name": name,
             "namespace": "kube-system",
             "labels": {
                 "app.kubernetes.io/name": NAME,
@@ -208,18 +225,19 @@ pub(crate) fn manifest(
     })
 }
 
-fn ports(doors: &Doors) -> Value {
-    let port =
-        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
-    let mut ports = vec![port("api-server", doors.apiserver)];
-    ports.extend(doors.konnectivity.map(|it| port("konnectivity", it.port)));
-    ports.into()
-}
-
 /// Whether this is the text of a [`manifest`] of ours.
 pub(crate) fn is_ours(text: &str) -> bool {
     serde_json::from_str(text)
         .is_ok_and(|manifest: Value| manifest["metadata"]["labels"][MANAGED_BY] == OURS)
+}
+
+/// Whether this is the text of a [`manifest`] whose files are below this directory.
+pub(crate) fn is_of(text: &str, directory: &Path) -> bool {
+    let below = |manifest: Value| {
+        let folder = manifest["spec"]["volumes"][0]["hostPath"]["path"].as_str()?;
+        Some(Path::new(folder).starts_with(directory))
+    };
+    is_ours(text) && serde_json::from_str(text).ok().and_then(below) == Some(true)
 }
 
 #[cfg(test)]

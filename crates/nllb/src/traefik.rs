@@ -9,6 +9,8 @@
 //! | check each second: a plain request, which apiservers refuse | none | every dead controller fails 1/N of all clients, for ever |
 //! | dial timeout 1 s | 30 s | that long a client waits for a controller without power |
 //! | half-closed connections last 30 s | 100 ms | answers that are still on their way are cut |
+//! | connections may go on for a day after it was told to end | 10 s | another port, another type or another version would cut them |
+//! | `reusePort` | none | its successor listens before it ends |
 //!
 //! Traefik tries one server per client: what it cannot do is said in the documentation.
 
@@ -17,6 +19,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::doors::{Doors, Service};
+use crate::pod::DRAIN_SECONDS;
 
 /// The directory of the files as the container sees it.
 pub(crate) const FOLDER: &str = "/etc/traefik";
@@ -28,8 +31,12 @@ pub(crate) const ROUTING_FILE: &str = "routing.yaml";
 /// The first version whose TCP services have health checks. An earlier one would refuse the file.
 const WITH_CHECKS: (u32, u32) = (3, 6);
 
-/// What stands in [`INSTALL_FILE`].
-pub(crate) fn install(doors: &Doors) -> String {
+/// The first version that can listen beside another process.
+const WITH_SHARING: (u32, u32) = (3, 0);
+
+/// What stands in [`INSTALL_FILE`], for the Traefik of this version.
+pub(crate) fn install(doors: &Doors, version: &str) -> String {
+    let sharing = if can_share(version) { "    reusePort: true\n" } else { "" };
     let mut text = "global:
   checkNewVersion: false
   sendAnonymousUsage: false
@@ -42,7 +49,14 @@ entryPoints:
     for service in doors.services() {
         for (name, address) in service.listeners(doors) {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {name}:\n    address: \"{address}\"");
+            let _ = write!(
+                text,
+                "  {name}:
+    address: \"{address}\"
+{sharing}    transport:
+      lifeCycle: {{ graceTimeOut: {DRAIN_SECONDS}s }}
+"
+            );
         }
     }
     text + &format!("providers:\n  file:\n    filename: {FOLDER}/{ROUTING_FILE}\n    watch: true\n")
@@ -79,7 +93,7 @@ pub(crate) fn routing(doors: &Doors, apiservers: &BTreeSet<SocketAddr>, version:
         serversTransport: controllers
 "
             );
-            if has_checks(version) {
+            if is_from(version, WITH_CHECKS) {
                 text += &check(&service);
             }
             text += &servers(&service, apiservers);
@@ -115,14 +129,19 @@ fn servers(service: &Service, apiservers: &BTreeSet<SocketAddr>) -> String {
     })
 }
 
-/// Whether the version, an image tag such as `v3.7.8-k0s.0`, has health checks of TCP services. Of
-/// one that says nothing (`latest`) that is taken for granted.
-fn has_checks(version: &str) -> bool {
+/// Whether it can listen beside another process that lets it.
+pub(crate) fn can_share(version: &str) -> bool {
+    is_from(version, WITH_SHARING)
+}
+
+/// Whether the version, an image tag such as `v3.7.8-k0s.0`, is this one or a later one. Of one that
+/// says nothing (`latest`) that is taken for granted.
+fn is_from(version: &str, first: (u32, u32)) -> bool {
     let number = |part: Option<&str>| part?.parse::<u32>().ok();
     let mut parts = version.strip_prefix('v').unwrap_or(version).split(['.', '-', '@', '+']);
     let (Some(major), minor) = (number(parts.next()), number(parts.next())) else { return true };
     // `v3` is the newest 3 there is.
-    (major, minor.unwrap_or(u32::MAX)) >= WITH_CHECKS
+    (major, minor.unwrap_or(u32::MAX)) >= first
 }
 
 #[cfg(test)]

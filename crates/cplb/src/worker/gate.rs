@@ -1,5 +1,6 @@
 //! One service of the built-in balancer: a proxy, fed by the backends behind it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +50,8 @@ impl Entrance {
     ) -> Result<Self, Error> {
         let settings = proxy::Settings { listen, ..proxy::Settings::default() };
         let settings = proxy::Settings { threads: threads.min(settings.threads), ..settings };
-        match Proxy::bind(settings.clone()) {
+        let bound = if leaving { bind_beside(&settings) } else { Proxy::bind(settings.clone()) };
+        match bound {
             Ok(proxy) => Ok(Self { settings, proxy: Some(proxy) }),
             Err(BindError::InUse { .. }) if leaving => Ok(Self { settings, proxy: None }),
             Err(error) => Err(error.into()),
@@ -99,6 +101,25 @@ impl Gate {
         let (proxy, reporter) = (Arc::clone(&self.proxy), Arc::clone(&self.reporter));
         let feeder = feed(self.settings.clone(), proxy, reporter, backends.snapshots());
         std::mem::replace(&mut self.feeder, tokio::spawn(feeder)).abort();
+    }
+
+    /// Lets a pod that is to take its place listen beside it; whether that is possible.
+    pub(crate) fn share(&self) -> bool {
+        let Some(proxy) = self.proxy() else { return false };
+        let shared = proxy.listening_sockets().and_then(|it| it.iter().try_for_each(nllb::share));
+        if let Err(error) = &shared {
+            tracing::warn!(%error, "the ports cannot be shared with the pod, so they are free until it has them");
+        }
+        shared.is_ok()
+    }
+
+    /// Lets nobody listen beside it any more.
+    pub(crate) fn keep(&self) {
+        let sockets = self.proxy().map(|it| it.listening_sockets()).transpose();
+        let kept = sockets.and_then(|it| it.iter().flatten().try_for_each(nllb::keep));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the ports stay shared");
+        }
     }
 
     /// Closes the listeners. Open connections go on for as long as they last.
@@ -164,11 +185,25 @@ async fn feed(
     balancer::feed(&proxy, snapshots).await;
 }
 
+/// Listens beside a pod that is about to end, if that shares its ports.
+fn bind_beside(settings: &proxy::Settings) -> Result<Proxy, BindError> {
+    match Proxy::bind(settings.clone()) {
+        Err(BindError::InUse { address }) => {
+            let sockets = settings.listen.iter().map(|it| nllb::listen_beside(*it));
+            match sockets.collect::<io::Result<Vec<_>>>() {
+                Ok(sockets) => Proxy::adopt(settings.clone(), sockets),
+                Err(_) => Err(BindError::InUse { address }),
+            }
+        }
+        bound => bound,
+    }
+}
+
 /// A proxy with these settings, as soon as nobody else has its ports.
 async fn opened(settings: proxy::Settings, reporter: &Arc<ArcSwap<Reporter>>) -> proxy::Handle {
     let mut told = None;
     loop {
-        let started = Proxy::bind(settings.clone())
+        let started = bind_beside(&settings)
             .map_err(Error::from)
             .and_then(|proxy| proxy.start().map_err(Error::from));
         match started {

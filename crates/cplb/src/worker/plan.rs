@@ -18,6 +18,10 @@ pub(crate) struct Plan {
     pub(crate) kind: Kind,
     /// Where the apiservers are to be found.
     pub(crate) backends: backends::Settings,
+    /// Where pods have their files, those of earlier runs as well.
+    pub(crate) pods: PathBuf,
+    /// Where the kubelet finds them, if by a directory.
+    pub(crate) manifests: Option<PathBuf>,
 }
 
 /// Who balances.
@@ -58,13 +62,19 @@ impl Plan {
             server_port: settings.konnectivity.agent_port,
         });
         let doors = Doors { loopbacks, apiserver: ports.api_server, konnectivity };
-        let pod = |engine, pod| pod_settings(engine, pod, &doors, arguments, run_dir);
+        let pods = std::path::absolute(pod_directory(run_dir))?;
+        let manifests = arguments.manifest_dir.as_deref().map(std::path::absolute).transpose()?;
+        let pod = |engine, pod| {
+            let directories = (pods.clone(), manifests.clone());
+            pod_settings(engine, pod, &doors, arguments, directories)
+        };
         let kind = match balancer {
             cli::Balancer::Builtin => Kind::Builtin,
             cli::Balancer::EnvoyProxy => Kind::Pod(pod(Engine::Envoy, &wanted.envoy_proxy)?),
             cli::Balancer::Traefik => Kind::Pod(pod(Engine::Traefik, &wanted.traefik)?),
         };
-        Ok(Self { backends: backends(settings, arguments, &doors), doors, kind })
+        let backends = backends(settings, arguments, &doors);
+        Ok(Self { doors, kind, backends, pods, manifests })
     }
 
     /// The door that kubeconfigs lead through.
@@ -93,9 +103,8 @@ fn pod_settings(
     pod: &ProxyPod,
     doors: &Doors,
     arguments: &cli::Worker,
-    run_dir: &Path,
+    (directory, manifest_directory): (PathBuf, Option<PathBuf>),
 ) -> Result<nllb::Settings, Error> {
-    let manifest_directory = arguments.manifest_dir.as_deref().map(std::path::absolute);
     if manifest_directory.is_none() && arguments.manifest_listen.is_none() {
         return Err(Error::Unsupported(format!(
             "{}: type {engine} is a static pod, and the kubelet has to find it: say --manifest-dir (kubeadm: /etc/kubernetes/manifests), or --manifest-listen 127.0.0.1:PORT and staticPodURL in the kubelet's configuration; or say --balancer builtin, which needs neither pod nor image",
@@ -111,8 +120,8 @@ fn pod_settings(
             ImagePullPolicy::IfNotPresent => PullPolicy::IfNotPresent,
         },
         doors: doors.clone(),
-        directory: std::path::absolute(pod_directory(run_dir))?,
-        manifest_directory: manifest_directory.transpose()?,
+        directory,
+        manifest_directory,
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backends::{Backends, Snapshot};
-use nllb::{Deployment, Manifests, Settings};
+use nllb::{Deployment, Manifests, Presence, Settings};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -15,6 +15,8 @@ use crate::error::Error;
 /// A static pod whose files are kept in line. They stay when this is dropped.
 pub(crate) struct Pod {
     settings: Settings,
+    name: String,
+    presence: Presence,
     again: Arc<Notify>,
     stop: oneshot::Sender<()>,
     writer: JoinHandle<Deployment>,
@@ -34,16 +36,26 @@ impl Pod {
         let mut snapshots = backends.snapshots();
         let now = addresses(&snapshots.borrow_and_update());
         deployment.update(&now, &manifests)?;
-        let settings = deployment.settings().clone();
+        let (settings, name) = (deployment.settings().clone(), deployment.name());
+        let presence = deployment.presence();
         let (stop, stopped) = oneshot::channel();
         let again = Arc::new(Notify::new());
         let asked = Arc::clone(&again);
         let writer = tokio::spawn(write(deployment, manifests, snapshots, asked, stopped));
-        Ok(Self { settings, again, stop, writer })
+        Ok(Self { settings, name, presence, again, stop, writer })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What it is called; no two have the same name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// Names the listeners to it once more: their addresses may have been in use.

@@ -1,14 +1,16 @@
 //! What stands between the doors of a worker and the apiservers, and how it is changed.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backends::{Backends, Checked, HealthSettings, PortCheck};
-use nllb::{Deployment, Doors, Manifests};
+use nllb::{Deployment, Leaving, Manifests};
 use tokio::task::JoinSet;
 
 use super::gate::{Draining, Entrance, Gate};
+use super::leaving::Leavers;
 use super::plan::{Kind, Plan};
 use super::pod::Pod;
 use super::view::{Parts, Service};
@@ -24,6 +26,9 @@ pub(crate) struct Serving {
     konnectivity: Option<Gate>,
     /// Instead of them.
     pod: Option<Pod>,
+    /// Pods that go on until their successor listens. Gates beside a pod go on so long, too.
+    yielding: Vec<Pod>,
+    leavers: Leavers,
     draining: Draining,
     manifests: Arc<Manifests>,
 }
@@ -57,13 +62,32 @@ impl Serving {
             apiserver: None,
             konnectivity: None,
             pod: None,
+            yielding: Vec::new(),
+            leavers: Leavers::default(),
             draining: Draining::default(),
             manifests,
             plan,
         };
+        serving.take_up()?;
         let prepared = serving.prepare(&serving.plan)?;
+        let wanted = prepared.pod.as_ref();
+        if let Some(manifests) = &serving.plan.manifests {
+            nllb::remove_orphans(&serving.plan.pods, manifests, wanted)?;
+        }
         serving.bring_about(prepared, serving.plan.clone(), None).await?;
         Ok(serving)
+    }
+
+    /// Goes on with the pods of an earlier run.
+    fn take_up(&mut self) -> Result<(), Error> {
+        for leaving in Leaving::all(&self.plan.pods, &self.manifests)? {
+            self.leavers.add(leaving, Arc::clone(&self.manifests));
+        }
+        for deployment in Deployment::all(&self.plan.pods)? {
+            let manifests = Arc::clone(&self.manifests);
+            self.yielding.push(Pod::start(deployment, manifests, &self.sources.apiservers)?);
+        }
+        Ok(())
     }
 
     /// Makes it what `plan` says. What is the same goes on; closed doors keep their connections for
@@ -81,6 +105,19 @@ impl Serving {
     pub(crate) fn offer_again(&self) {
         if let Some(pod) = &self.pod {
             pod.offer_again();
+        }
+    }
+
+    /// Whether somebody waits for a pod to take its place.
+    pub(crate) fn is_yielding(&self) -> bool {
+        !self.yielding.is_empty() || (self.pod.is_some() && self.apiserver.is_some())
+    }
+
+    /// Lets go who waits, if the pod listens.
+    pub(crate) async fn yield_to_pod(&mut self) -> Result<(), Error> {
+        match &self.pod {
+            Some(pod) if !pod.presence().listens() => Ok(()),
+            _ => self.let_go().await,
         }
     }
 
@@ -104,6 +141,7 @@ impl Serving {
                 .zip(self.konnectivity.as_ref())
                 .map(|(it, gate)| Service { snapshots: it.snapshots(), proxy: Some(gate.slot()) }),
             draining: self.draining.clone(),
+            leavers: self.leavers.clone(),
         }
     }
 
@@ -114,7 +152,7 @@ impl Serving {
             let engine = pod.settings().engine;
             tracing::info!("the static pod of {engine} goes on with the apiservers it knows");
         }
-        let gates = self.apiserver.iter().chain(&self.konnectivity);
+        let gates = self.gates();
         let mut drains = JoinSet::new();
         for proxy in self.draining.proxies().into_iter().chain(gates.filter_map(Gate::proxy)) {
             drains.spawn_blocking(move || proxy.drain(limit));
@@ -131,7 +169,8 @@ impl Serving {
         let settings = match &plan.kind {
             Kind::Pod(settings) => settings,
             Kind::Builtin => {
-                let leaving = self.pod.is_some();
+                let leaving =
+                    self.pod.is_some() || !self.yielding.is_empty() || !self.leavers.is_empty();
                 let enter = |gate: &Option<Gate>, listen: Vec<SocketAddr>, threads| {
                     let there = gate.as_ref().is_some_and(|gate| gate.listen() == listen);
                     let wanted = !there && !listen.is_empty();
@@ -153,14 +192,17 @@ impl Serving {
                 });
             }
         };
-        let pod = match &self.pod {
-            Some(pod) if pod.settings() == settings => None,
-            Some(pod) => {
-                find_free(&plan.doors, &pod.settings().doors)?;
-                Some(Deployment::new(settings.clone())?)
-            }
-            None => Some(Deployment::new(settings.clone())?),
-        };
+        if self.pod.as_ref().is_some_and(|pod| pod.settings() == settings) {
+            return Ok(Prepared::default());
+        }
+        let pods = self.pod.iter().chain(&self.yielding);
+        let gates = self.gates().flat_map(Gate::listen).copied();
+        let own = pods.flat_map(|it| it.settings().doors.addresses()).chain(gates).collect();
+        // A pod that starts finds out by itself; one that moves stays where it was then.
+        if self.pod.is_some() {
+            find_free(&plan.doors.addresses() - &own)?;
+        }
+        let pod = Some(Deployment::new(settings.clone())?);
         Ok(Prepared { pod, ..Prepared::default() })
     }
 
@@ -172,6 +214,8 @@ impl Serving {
         sources: Option<Sources>,
     ) -> Result<(), Error> {
         let Sources { apiservers, konnectivity } = sources.as_ref().unwrap_or(&self.sources);
+        // Before it knows of the ports.
+        let at_once = prepared.pod.as_ref().is_some_and(|it| !self.can_yield(it));
         let pod = prepared.pod.map(|it| Pod::start(it, Arc::clone(&self.manifests), apiservers));
         let pod = pod.transpose()?;
         let apiserver = prepared.apiserver.map(|it| Gate::open(it, apiservers)).transpose()?;
@@ -181,11 +225,39 @@ impl Serving {
 
         let old_sources = sources.map(|new| std::mem::replace(&mut self.sources, new));
         self.replace_gates(&plan, apiserver, konnectivity, old_sources.is_some());
-        self.replace_pod(&plan, pod).await?;
+        self.replace_pod(&plan, pod).await;
+        if at_once || self.pod.is_none() {
+            self.let_go().await?;
+        }
         if let Some(old) = old_sources {
             old.stop().await;
         }
         self.plan = plan;
+        Ok(())
+    }
+
+    /// Whether everybody can stay until this pod listens: at its addresses, too.
+    fn can_yield(&self, pod: &Deployment) -> bool {
+        pod.can_share() && self.gates().all(Gate::share)
+    }
+
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.apiserver.iter().chain(&self.konnectivity)
+    }
+
+    /// Whoever waited for the pod that is to take its place: gates and pods close their listeners, and
+    /// keep their connections for as long as they last.
+    async fn let_go(&mut self) -> Result<(), Error> {
+        if self.pod.is_some() {
+            let gates = self.apiserver.take().into_iter().chain(self.konnectivity.take());
+            gates.for_each(|gate| gate.close(&self.draining));
+        }
+        for pod in std::mem::take(&mut self.yielding) {
+            let Some(deployment) = pod.stop().await else { continue };
+            if let Some(leaving) = deployment.leave(&self.manifests)? {
+                self.leavers.add(leaving, Arc::clone(&self.manifests));
+            }
+        }
         Ok(())
     }
 
@@ -204,9 +276,13 @@ impl Serving {
         for (((slot, new), backends), wanted) in
             slots.into_iter().zip(new).zip(backends).zip(wanted)
         {
-            let old = if new.is_some() || !wanted { slot.take() } else { None };
-            if let Some(old) = old {
+            // Beside a pod it is closed when that listens.
+            let replaced = new.is_some() || (builtin && !wanted);
+            if let Some(old) = slot.take_if(|_| replaced) {
                 old.close(&self.draining);
+            }
+            if let Some(kept) = slot.as_ref().filter(|_| builtin) {
+                kept.keep();
             }
             match (new, slot.as_mut(), backends) {
                 (Some(new), _, _) => *slot = Some(new),
@@ -216,34 +292,24 @@ impl Serving {
         }
     }
 
-    async fn replace_pod(&mut self, plan: &Plan, pod: Option<Pod>) -> Result<(), Error> {
-        let wanted = plan.kind != Kind::Builtin;
-        let old = if pod.is_some() || !wanted { self.pod.take() } else { None };
-        if let Some(old) = old {
-            let deployment = old.stop().await;
-            match (&pod, deployment) {
-                (None, Some(deployment)) => deployment.remove(&self.manifests)?,
-                (Some(new), Some(old)) if new.settings().engine != old.settings().engine => {
-                    old.remove_files()?;
-                }
-                _ => {}
-            }
+    async fn replace_pod(&mut self, plan: &Plan, pod: Option<Pod>) {
+        if pod.is_none() && plan.kind != Kind::Builtin {
+            return;
         }
-        if pod.is_some() {
-            self.pod = pod;
+        self.yielding.extend(self.pod.take());
+        // The same pod by another plan goes on, and its files have another writer now.
+        let is_same = |old: &mut Pod| pod.as_ref().is_some_and(|new| new.name() == old.name());
+        for same in self.yielding.extract_if(.., is_same).collect::<Vec<_>>() {
+            same.stop().await;
         }
-        Ok(())
+        self.pod = pod;
     }
 }
 
-/// Whether a pod that listens at its old doors will find the new ones free.
-fn find_free(new: &Doors, old: &Doors) -> Result<(), Error> {
-    let all =
-        |doors: &Doors| [doors.apiserver_addresses(), doors.konnectivity_addresses()].concat();
-    let old = all(old);
-    let listen: Vec<_> = all(new).into_iter().filter(|it| !old.contains(it)).collect();
+/// Refuses addresses that are taken.
+fn find_free(listen: BTreeSet<SocketAddr>) -> Result<(), Error> {
     if !listen.is_empty() {
-        Entrance::new(listen, 1, false)?;
+        Entrance::new(listen.into_iter().collect(), 1, false)?;
     }
     Ok(())
 }

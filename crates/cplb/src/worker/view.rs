@@ -30,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) apiservers: Service,
     pub(crate) konnectivity: Option<Service>,
     pub(crate) draining: super::gate::Draining,
+    pub(crate) leavers: super::leaving::Leavers,
 }
 
 /// One service: who is behind it, and the proxy before it, if it is one of this process.
@@ -69,7 +70,8 @@ impl Reporting for View {
                 konnectivity_doors: parts.doors.konnectivity_addresses(),
                 unreached: (!reach.reason.is_empty()).then_some(reach.reason),
                 kubeconfigs: self.kubeconfigs.iter().filter(|it| it.exists()).cloned().collect(),
-                draining: proxies.iter().map(|it| it.stats().open).sum(),
+                draining: proxies.iter().map(|it| it.stats().open).sum::<usize>()
+                    + parts.leavers.connections(),
                 konnectivity: parts.konnectivity.as_ref().map(Service::report),
             }),
         };

@@ -57,8 +57,9 @@ impl Written {
 pub(crate) fn remove(state_dir: &Path) -> Result<Vec<String>, Error> {
     let written = Written::read(state_dir)?;
     let mut told = Vec::new();
-    for path in &written.manifests {
-        told.extend(tell("the manifest", path, nllb::remove_manifest(path)?));
+    for first in &written.manifests {
+        let removed = nllb::remove_manifests(first)?;
+        told.extend(removed.iter().filter_map(|(path, it)| tell("the manifest", path, *it)));
     }
     for directory in &written.pods {
         let removed = nllb::remove_pod_files(directory)?;

@@ -1,5 +1,5 @@
-//! What a worker's static pod runs, started as the kubelet would: what the manifest says, as nobody, in
-//! a mount namespace of its own.
+//! What a worker's static pod runs, started as the kubelet would: what the manifest says, as the user it
+//! says, in a mount namespace of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,8 @@ pub(crate) struct Program {
 }
 
 /// What the container runtime does, as far as it matters here.
-const CONTAINER: &str = r#"mount -t tmpfs none /etc && mkdir "$2" && mount --bind "$1" "$2" && shift 2 &&
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs "$@""#;
+const CONTAINER: &str = r#"mount -t tmpfs none /etc && mkdir "$2" && mount --bind "$1" "$2" && user=$3 && shift 3 &&
+exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs "$@""#;
 
 impl Program {
     /// The file, if one is named.
@@ -54,18 +54,25 @@ impl Program {
         let manifest = "manifests/cplb-nllb.json";
         cluster.eventually("the manifest is there", |_| worker.path(manifest).exists());
         let manifest: Value = serde_json::from_str(&worker.read(manifest)).unwrap();
-        let spec = &manifest["spec"];
-        let container = &spec["containers"][0];
-        let arguments = container["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
-        let launch = Launch::new("unshare")
-            .arguments(["--mount", "sh", "-c", CONTAINER, "sh"])
-            .argument(spec["volumes"][0]["hostPath"]["path"].as_str().unwrap())
-            .argument(container["volumeMounts"][0]["mountPath"].as_str().unwrap())
-            .argument(program)
-            .arguments(arguments);
+        let words = container(&manifest, program);
+        let launch = Launch::new(&words[0]).arguments(&words[1..]);
         let log = worker.path(&format!("{}.log", self.name));
         let mut pod = Daemon::new(self.name.into(), launch, cluster.host(0), log);
         pod.start().unwrap();
         pod
     }
+}
+
+/// The command by which runs what this manifest asks for, where the image holds this program.
+pub(crate) fn container(manifest: &Value, program: &Path) -> Vec<String> {
+    let spec = &manifest["spec"];
+    let container = &spec["containers"][0];
+    let word = |it: &Value| it.as_str().unwrap().to_owned();
+    let mut words = ["unshare", "--mount", "sh", "-c", CONTAINER, "sh"].map(str::to_owned).to_vec();
+    words.push(word(&spec["volumes"][0]["hostPath"]["path"]));
+    words.push(word(&container["volumeMounts"][0]["mountPath"]));
+    words.push(spec["securityContext"]["runAsUser"].to_string());
+    words.push(program.display().to_string());
+    words.extend(container["args"].as_array().unwrap().iter().map(word));
+    words
 }

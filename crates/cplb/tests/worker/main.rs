@@ -12,6 +12,7 @@ mod doctor;
 mod envoy;
 mod konnectivity;
 mod kubeconfigs;
+mod kubelet;
 #[path = "../kubernetes/launch.rs"]
 mod launch;
 mod learning;
@@ -21,5 +22,7 @@ mod readiness;
 mod real;
 mod refusals;
 mod reload;
+mod switching;
 mod together;
 mod traefik;
+mod upgrade;

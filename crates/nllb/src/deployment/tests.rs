@@ -50,7 +50,7 @@ fn directories_and_files_have_the_modes_that_k0s_gives_them() {
     let node = Node::new();
     for (engine, folder, files) in [
         (Engine::Envoy, "nllb/envoy", &["envoy.yaml", "cds.yaml", "lds.yaml"][..]),
-        (Engine::Traefik, "nllb/traefik", &["config.yaml", "routing.yaml"]),
+        (Engine::Traefik, "nllb/traefik-2", &["config.yaml", "routing.yaml"]),
     ] {
         node.deploy(engine).update(&servers(&["10.0.0.11:6443"]), &node.manifests).unwrap();
         let mode =
@@ -142,16 +142,107 @@ fn a_daemon_that_starts_again_wakes_nobody() {
 }
 
 #[test]
-fn everything_stays_until_it_is_removed() {
+fn everything_stays_until_it_leaves() {
     let node = Node::new();
     let mut deployment = node.deploy(Engine::Traefik);
     deployment.update(&servers(&["10.0.0.11:6443"]), &node.manifests).unwrap();
     drop(deployment);
-    let names =
-        ["nllb/traefik/config.yaml", "nllb/traefik/routing.yaml", "manifests/cplb-nllb.json"];
-    assert!(names.iter().all(|name| node.path(name).exists()));
-    node.deploy(Engine::Traefik).remove(&node.manifests).unwrap();
-    assert!(!names.iter().any(|name| node.path(name).exists()));
+    let files = ["nllb/traefik.json", "nllb/traefik/config.yaml", "nllb/traefik/routing.yaml"];
+    let there = || files.map(|name| node.path(name).exists());
+    assert_eq!(there(), [true; 3]);
+    assert!(node.path("manifests/cplb-nllb.json").exists());
+
+    // Without its manifest the kubelet tells it to end; its files are there until it has.
+    let leaving = node.deploy(Engine::Traefik).leave(&node.manifests).unwrap().unwrap();
+    assert!(!node.path("manifests/cplb-nllb.json").exists());
+    assert_eq!(there(), [true; 3]);
+    assert_eq!(leaving.connections().unwrap(), Some(0));
+    leaving.remove(&node.manifests).unwrap();
+    assert_eq!(there(), [false; 3]);
+    assert!(!node.path("nllb/traefik").exists());
+}
+
+#[test]
+fn envoy_is_told_to_close_its_listeners_and_stays_with_the_kubelet() {
+    let node = Node::new();
+    let apiservers = servers(&["10.0.0.11:6443"]);
+    let mut deployment = node.deploy(Engine::Envoy);
+    deployment.update(&apiservers, &node.manifests).unwrap();
+    let manifest = node.read("manifests/cplb-nllb.json");
+    let leaving = deployment.leave(&node.manifests).unwrap().unwrap();
+    assert_eq!(node.read("nllb/envoy/lds.yaml"), "resources: []\n");
+    assert_eq!(node.read("manifests/cplb-nllb.json"), manifest);
+
+    // Another run knows of it.
+    let again = Leaving::all(&node.path("nllb"), &node.manifests).unwrap();
+    assert_eq!(again.iter().map(Leaving::name).collect::<Vec<_>>(), ["nllb"]);
+    assert_eq!(Deployment::all(&node.path("nllb")).unwrap().len(), 0);
+    assert!(!leaving.is_late());
+
+    // Wanted again it listens again, and nobody ends it.
+    let mut deployment = node.deploy(Engine::Envoy);
+    assert_eq!(leaving.connections().unwrap(), None);
+    deployment.update(&apiservers, &node.manifests).unwrap();
+    assert!(node.read("nllb/envoy/lds.yaml").contains("port_value: 7443"));
+    assert_eq!(node.read("manifests/cplb-nllb.json"), manifest);
+    assert_eq!(Leaving::all(&node.path("nllb"), &node.manifests).unwrap().len(), 0);
+}
+
+#[test]
+fn one_that_never_came_to_be_leaves_nothing() {
+    let node = Node::new();
+    assert!(node.deploy(Engine::Envoy).leave(&node.manifests).unwrap().is_none());
+    assert_eq!(fs::read_dir(node.path("nllb")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(node.path("manifests")).unwrap().count(), 0);
+}
+
+/// What is other to the kubelet has another name, or it would end the one before it starts the next.
+#[test]
+fn another_pod_stands_beside_the_one_before() {
+    let node = Node::new();
+    let apiservers = servers(&["10.0.0.11:6443"]);
+    let mut first = node.deploy(Engine::Traefik);
+    first.update(&apiservers, &node.manifests).unwrap();
+    let before = node.read("manifests/cplb-nllb.json");
+    let elsewhere = Doors { apiserver: 17443, ..both() };
+    let mut second = node.deploy_at(Engine::Traefik, elsewhere.clone());
+    second.update(&apiservers, &node.manifests).unwrap();
+    assert_eq!(node.read("manifests/cplb-nllb.json"), before);
+    let manifest: Value = serde_json::from_str(&node.read("manifests/cplb-nllb-2.json")).unwrap();
+    assert_eq!(manifest["metadata"]["name"], "nllb-2");
+    let folder = manifest["spec"]["volumes"][0]["hostPath"]["path"].as_str().unwrap();
+    assert_eq!(Path::new(folder), node.path("nllb/traefik-2"));
+    assert!(node.read("nllb/traefik-2/config.yaml").contains("127.0.0.1:17443"));
+    assert!(node.read("nllb/traefik/config.yaml").contains("127.0.0.1:7443"));
+
+    // One that was told to end is not asked to go on.
+    drop(first.leave(&node.manifests).unwrap());
+    assert_eq!(node.deploy(Engine::Traefik).name(), "nllb-3");
+    assert_eq!(node.deploy_at(Engine::Traefik, elsewhere).name(), "nllb-2");
+    let serving = Deployment::all(&node.path("nllb")).unwrap();
+    assert_eq!(serving.iter().map(Deployment::name).collect::<Vec<_>>(), ["nllb-2"]);
+}
+
+#[test]
+fn after_a_restart_of_the_machine_the_manifest_is_found_again() {
+    let node = Node::new();
+    let apiservers = servers(&["10.0.0.11:6443"]);
+    for port in [17443, 27443] {
+        let doors = Doors { apiserver: port, ..both() };
+        node.deploy_at(Engine::Traefik, doors).update(&apiservers, &node.manifests).unwrap();
+    }
+    fs::write(node.path("manifests/cplb-nllb-7.json"), "kind: Pod\n").unwrap();
+    fs::remove_dir_all(node.path("nllb")).unwrap();
+
+    let doors = Doors { apiserver: 27443, ..both() };
+    let deployment = node.deploy_at(Engine::Traefik, doors);
+    assert_eq!(deployment.name(), "nllb-2");
+    let there = |number: &str| node.path(&format!("manifests/cplb-nllb{number}.json")).exists();
+    let (files, manifests) = (node.path("nllb"), node.path("manifests"));
+    crate::remove_orphans(&node.path("elsewhere"), &manifests, None).unwrap();
+    assert_eq!(["", "-2", "-7"].map(there), [true, true, true], "of another daemon");
+    crate::remove_orphans(&files, &manifests, Some(&deployment)).unwrap();
+    assert_eq!(["", "-2", "-7"].map(there), [false, true, true]);
 }
 
 #[test]

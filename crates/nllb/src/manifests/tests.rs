@@ -25,7 +25,13 @@ async fn the_kubelet_finds_a_list_of_the_pod_that_is_offered() {
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
     assert_eq!(body, r#"{"apiVersion":"v1","items":[],"kind":"PodList","metadata":{}}"#);
 
-    manifests.offer(Some(json!({ "kind": "Pod" })));
+    manifests.offer("nllb".into(), json!({ "kind": "Pod", "number": 1 }));
+    manifests.offer("nllb-2".into(), json!({ "kind": "Pod" }));
+    let text = get(&url, "GET", "/manifests").await;
+    assert!(text.ends_with(
+        r#"{"apiVersion":"v1","items":[{"kind":"Pod","number":1},{"kind":"Pod"}],"kind":"PodList","metadata":{}}"#
+    ));
+    manifests.withdraw("nllb");
     let text = get(&url, "GET", "/manifests").await;
     assert!(text.ends_with(
         r#"{"apiVersion":"v1","items":[{"kind":"Pod"}],"kind":"PodList","metadata":{}}"#

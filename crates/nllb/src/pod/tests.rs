@@ -25,7 +25,7 @@ fn the_pod_of_envoy() {
             "hostNetwork": true,
             "priorityClassName": "system-node-critical",
             "priority": 2000001000,
-            "securityContext": { "runAsNonRoot": true },
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 65534 },
             "containers": [{
                 "name": "nllb",
                 "image": "quay.io/k0sproject/envoy-distroless:v1.39.0",
@@ -50,7 +50,7 @@ fn the_pod_of_envoy() {
     });
     let image = image("quay.io/k0sproject/envoy-distroless", "v1.39.0");
     let folder = Path::new("/run/cplb/worker/nllb/envoy");
-    let pod = manifest(Engine::Envoy, &image, PullPolicy::IfNotPresent, &both(), folder);
+    let pod = manifest("nllb", Engine::Envoy, &image, PullPolicy::IfNotPresent, &both(), folder);
     assert_eq!(pod, expected);
 }
 
@@ -59,7 +59,7 @@ fn the_pod_of_envoy() {
 fn the_pod_of_envoy_is_the_same_with_every_port() {
     let pod = |doors: &Doors| {
         let image = image("quay.io/k0sproject/envoy-distroless", "v1.39.0");
-        manifest(Engine::Envoy, &image, PullPolicy::Always, doors, Path::new("/run/envoy"))
+        manifest("nllb", Engine::Envoy, &image, PullPolicy::Always, doors, Path::new("/run/envoy"))
     };
     let elsewhere = Doors { apiserver: 17443, konnectivity: None, ..both() };
     assert_eq!(pod(&elsewhere), pod(&both()));
@@ -71,15 +71,13 @@ fn the_pod_of_traefik_on_ipv6_alone_without_konnectivity() {
         Doors { loopbacks: vec!["::1".parse().unwrap()], apiserver: 9443, konnectivity: None };
     let image = image("quay.io/k0sproject/traefik", "v3.7.8-k0s.0");
     let folder = Path::new("/run/cplb/worker/nllb/traefik");
-    let pod = manifest(Engine::Traefik, &image, PullPolicy::Never, &doors, folder);
+    let pod = manifest("nllb", Engine::Traefik, &image, PullPolicy::Never, &doors, folder);
     let container = &pod["spec"]["containers"][0];
     assert_eq!(container["image"], "quay.io/k0sproject/traefik:v3.7.8-k0s.0");
     assert_eq!(container["imagePullPolicy"], "Never");
     assert_eq!(container["args"], json!(["--configFile=/etc/traefik/config.yaml"]));
-    assert_eq!(
-        container["ports"],
-        json!([{ "name": "api-server", "containerPort": 9443, "protocol": "TCP" }])
-    );
+    assert_eq!(container.get("ports"), None, "the kubelet takes no two pods with one port");
+    assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 86400);
     let probe = json!({
         "tcpSocket": { "host": "::1", "port": 9443 },
         "periodSeconds": 10,

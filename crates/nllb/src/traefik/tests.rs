@@ -12,18 +12,30 @@ log:
 entryPoints:
   apiserver:
     address: "127.0.0.1:7443"
+    reusePort: true
+    transport:
+      lifeCycle: { graceTimeOut: 86400s }
   apiserver-ipv6:
     address: "[::1]:7443"
+    reusePort: true
+    transport:
+      lifeCycle: { graceTimeOut: 86400s }
   konnectivity:
     address: "127.0.0.1:7132"
+    reusePort: true
+    transport:
+      lifeCycle: { graceTimeOut: 86400s }
   konnectivity-ipv6:
     address: "[::1]:7132"
+    reusePort: true
+    transport:
+      lifeCycle: { graceTimeOut: 86400s }
 providers:
   file:
     filename: /etc/traefik/routing.yaml
     watch: true
 "#;
-    assert_eq!(install(&both()), expected);
+    assert_eq!(install(&both(), "v3.7.8-k0s.0"), expected);
 }
 
 #[test]
@@ -96,11 +108,22 @@ fn without_servers_it_is_still_yaml() {
 #[test]
 fn versions_that_know_no_checks_get_none() {
     for without in ["v3.5.3", "3.0", "v2.11.0", "v2", "v3.5.3@sha256:0123456789abcdef"] {
-        assert!(!has_checks(without), "{without}");
+        assert!(!is_from(without, WITH_CHECKS), "{without}");
         assert!(!routing(&both(), &BTreeSet::new(), without).contains("healthCheck"), "{without}");
     }
     for with in ["v3.6.0", "v3.7.8-k0s.0", "3.10.1", "v4.0.0", "v3", "latest", "nightly"] {
-        assert!(has_checks(with), "{with}");
+        assert!(is_from(with, WITH_CHECKS), "{with}");
+    }
+}
+
+/// An unknown field ends Traefik: version 2 has no `reusePort`.
+#[test]
+fn versions_that_cannot_share_are_not_told_to() {
+    for (version, shares) in
+        [("v2.11.29", false), ("v2", false), ("v3.0.0", true), ("latest", true)]
+    {
+        assert_eq!(can_share(version), shares, "{version}");
+        assert_eq!(install(&both(), version).contains("reusePort"), shares, "{version}");
     }
 }
 
@@ -113,6 +136,8 @@ const DOCUMENTED: &[&str] = &[
     "log.level",
     "log.noColor",
     "entryPoints.*.address",
+    "entryPoints.*.reusePort",
+    "entryPoints.*.transport.lifeCycle.graceTimeOut",
     "providers.file.filename",
     "providers.file.watch",
     "tcp.routers.*.entryPoints.[]",
@@ -153,7 +178,7 @@ fn paths(value: &serde_json::Value, path: &str, found: &mut BTreeSet<String>) {
 fn traefik_knows_every_field() {
     let mut found = BTreeSet::new();
     let servers = ["10.0.0.11:6443".parse().unwrap()].into();
-    for text in [install(&both()), routing(&both(), &servers, "v3.7.8")] {
+    for text in [install(&both(), "v3.7.8-k0s.0"), routing(&both(), &servers, "v3.7.8")] {
         paths(&serde_saphyr::from_str(&text).unwrap(), "", &mut found);
     }
     assert_eq!(found, DOCUMENTED.iter().map(ToString::to_string).collect());
@@ -178,7 +203,8 @@ fn every_router_leads_to_a_service_and_every_service_to_a_transport() {
     let servers = ["10.0.0.11:6443".parse().unwrap()].into();
     let routing: serde_json::Value =
         serde_saphyr::from_str(&routing(&both(), &servers, "v3.7.8")).unwrap();
-    let install: serde_json::Value = serde_saphyr::from_str(&install(&both())).unwrap();
+    let install: serde_json::Value =
+        serde_saphyr::from_str(&install(&both(), "v3.7.8-k0s.0")).unwrap();
     let tcp = &routing["tcp"];
     let mut points: Vec<&serde_json::Value> = Vec::new();
     for router in tcp["routers"].as_object().unwrap().values() {
