@@ -1,17 +1,19 @@
 //! Who speaks VRRP for this node: this process itself, or a keepalived that it supervises.
 
+mod heartbeat;
+
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keepalived::{Heart, Keepalived};
+use keepalived::Keepalived;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::MissedTickBehavior;
 use vip::{Service, Vip};
 use vrrp::State;
 
+use self::heartbeat::Heartbeat;
 use crate::error::Error;
 use crate::events;
 use crate::plan::EnginePlan;
@@ -19,7 +21,12 @@ use crate::plan::EnginePlan;
 /// Moves the virtual IPs.
 pub(crate) enum Engine {
     Builtin(Vip),
-    Keepalived { keepalived: Keepalived, service: Arc<dyn Service> },
+    Keepalived {
+        keepalived: Keepalived,
+        service: Arc<dyn Service>,
+        #[expect(dead_code, reason = "it beats until it is dropped")]
+        heartbeat: Heartbeat,
+    },
 }
 
 /// Checked, nothing running or changed yet.
@@ -75,8 +82,8 @@ impl Prepared {
             Self::Keepalived(checked) => {
                 let tell = move |event| drop(sender.send(Told::Keepalived(event)));
                 let keepalived = checked.start(Arc::new(tell))?;
-                tokio::spawn(beat(keepalived.heart(), Arc::clone(&service)));
-                Engine::Keepalived { keepalived, service }
+                let heartbeat = Heartbeat::start(keepalived.heart(), Arc::clone(&service))?;
+                Engine::Keepalived { keepalived, service, heartbeat }
             }
         };
         engine.set_ready(false);
@@ -144,10 +151,11 @@ impl Engine {
         }
     }
 
-    /// Names the other control plane nodes. keepalived has no use for them.
+    /// Names the other control plane nodes.
     pub(crate) fn set_peers(&self, peers: Vec<IpAddr>) {
-        if let Self::Builtin(vip) = self {
-            vip.set_peers(peers);
+        match self {
+            Self::Builtin(vip) => vip.set_peers(peers),
+            Self::Keepalived { keepalived, .. } => keepalived.set_peers(peers),
         }
     }
 
@@ -168,7 +176,7 @@ impl Engine {
 
     /// Does what follows from an event. Builtin has told its service itself, before and after.
     pub(crate) fn heed(&self, told: &Told) {
-        let Self::Keepalived { keepalived, service } = self else { return };
+        let Self::Keepalived { keepalived, service, .. } = self else { return };
         let Told::Keepalived(keepalived::Event::Transition { instance, transition }) = told else {
             return;
         };
@@ -217,18 +225,6 @@ impl Told {
             Self::Builtin(vip::Event::Ended(result)) => Some(result.map_err(Error::from)),
             Self::Keepalived(keepalived::Event::Ended(result)) => Some(result.map_err(Error::from)),
             _ => None,
-        }
-    }
-}
-
-/// Tells keepalived's watchdog as long as this runtime turns and the virtual IPs are served.
-async fn beat(heart: Heart, service: Arc<dyn Service>) {
-    let mut ticks = tokio::time::interval(Heart::EACH);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if service.alive() && !heart.beat() {
-            return;
         }
     }
 }

@@ -6,6 +6,7 @@ use vrrp::Version;
 
 use crate::error::Error;
 use crate::files::Files;
+use crate::heirs;
 use crate::outline::{Outline, outline, track_readiness};
 use crate::quote::{objection, quote};
 use crate::settings::{Settings, VirtualServer};
@@ -49,7 +50,8 @@ impl Configuration {
         )?;
         let program = std::env::current_exe().unwrap_or_default().display().to_string();
         let rendered = render(&vrrp.name, &vrrp.text, &variables::vrrp(settings, &program))?;
-        let main = preamble(settings, version) + &track_readiness(&rendered);
+        let instances = track_readiness(&rendered);
+        let main = preamble(settings, version, &instances) + &instances;
         let outlines = outline(&main, default_version(settings));
         check_second_family(settings, &outlines, &vrrp.name)?;
         Ok(Self { main, outlines, virtual_servers, program })
@@ -89,11 +91,20 @@ impl Source {
     }
 }
 
-/// What cplb itself needs, before any template's text: a template cannot lose it.
-fn preamble(settings: &Settings, version: [u32; 3]) -> String {
+/// What cplb itself needs, before any template's text: a template cannot lose it. Ranks are for
+/// those that make use of them.
+fn preamble(settings: &Settings, version: [u32; 3], instances: &str) -> String {
     let files = Files::new(&settings.run_dir);
     let path = |path: &Path| quote(&path.display().to_string());
     // Without, a reload would not tell the states of new instances (keepalived 2.2.7).
+    let ranked = settings.instances.iter().map(|instance| &instance.name);
+    let ranked = ranked.filter(|name| instances.contains(&heirs::file_name(name)));
+    let ranks: String = ranked
+        .map(|name| {
+            let file = path(&files.rank(name));
+            format!("track_file {} {{\n    file {file}\n}}\n", heirs::file_name(name))
+        })
+        .collect();
     let states = if version >= [2, 2, 7] { "    fifo_write_vrrp_states_on_reload\n" } else { "" };
     format!(
         "# Written by cplb: changes are lost.\n\
@@ -112,7 +123,7 @@ fn preamble(settings: &Settings, version: [u32; 3]) -> String {
         # 0: ready; 1: not ready; 2: leaving.\n\
         track_file {READINESS} {{\n    \
             file {readiness}\n\
-        }}\n",
+        }}\n{ranks}",
         default = default_version(settings),
         fifo = path(&files.fifo()),
         readiness = path(&files.readiness()),

@@ -18,6 +18,9 @@ pub(crate) struct Files {
     run_dir: PathBuf,
 }
 
+/// How the names of the files of ranks begin.
+const RANK: &str = "keepalived-rank-";
+
 /// What the readiness file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
@@ -60,6 +63,11 @@ impl Files {
         self.run_dir.join("keepalived-readiness")
     }
 
+    /// The rank of this node among the heirs of an instance.
+    pub(crate) fn rank(&self, instance: &str) -> PathBuf {
+        self.run_dir.join(format!("{RANK}{instance}"))
+    }
+
     /// The addresses given.
     fn given(&self) -> PathBuf {
         self.run_dir.join("keepalived-addresses.json")
@@ -96,6 +104,10 @@ impl Files {
 
     pub(crate) fn write_readiness(&self, readiness: Readiness) -> Result<(), Error> {
         write(&self.readiness(), &format!("{}\n", readiness.value()), 0o600)
+    }
+
+    pub(crate) fn write_rank(&self, instance: &str, rank: u8) -> Result<(), Error> {
+        write(&self.rank(instance), &format!("{rank}\n"), 0o600)
     }
 
     /// Turns "ready" into "not ready"; whether it said so. For the watchdog, whose new file has
@@ -139,6 +151,16 @@ impl Files {
         self.pids().iter().try_for_each(|path| remove(path))
     }
 
+    /// Of whatever instances there were.
+    fn remove_ranks(&self) -> Result<(), Error> {
+        // A directory that is not there holds none.
+        let Ok(entries) = fs::read_dir(&self.run_dir) else { return Ok(()) };
+        let paths = entries
+            .flatten()
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(RANK.as_bytes()));
+        paths.map(|entry| entry.path()).try_for_each(|path| remove(&path))
+    }
+
     /// Everything, with the addresses given last.
     pub(crate) fn remove_all(&self) -> Result<(), Error> {
         self.remove_pids()?;
@@ -151,6 +173,7 @@ impl Files {
             self.main(),
         ];
         files.iter().try_for_each(|path| remove(path))?;
+        self.remove_ranks()?;
         remove(&self.given())
     }
 }
@@ -260,6 +283,7 @@ mod tests {
         files.write_virtual_servers("").unwrap();
         files.write_readiness(Readiness::NotReady).unwrap();
         files.write_given(&[]).unwrap();
+        files.write_rank("cplb-vip-0", 1).unwrap();
         fs::write(&files.pids()[1], "1").unwrap();
         files.remove_all().unwrap();
         files.remove_all().unwrap();

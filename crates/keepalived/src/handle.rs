@@ -1,7 +1,7 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -63,7 +63,7 @@ impl Keepalived {
     /// Changes what runs: checks, writes, and has keepalived read it again. An error changes
     /// nothing. Takes as long as [`check()`].
     pub fn apply(&mut self, settings: &Settings) -> Result<Applied, Error> {
-        let checked = self.check(settings)?;
+        let checked = check(settings)?;
         let (reply, outcome) = mpsc::channel();
         self.give(Input::Apply(Box::new(checked), reply));
         outcome.recv().map_err(|_| Error::ended())?
@@ -77,6 +77,12 @@ impl Keepalived {
     /// Names the servers behind the virtual servers.
     pub fn set_real_servers(&self, servers: Vec<SocketAddr>) {
         self.give(Input::RealServers(servers));
+    }
+
+    /// Names the other nodes, of which one shall go first when this one or another has to be
+    /// followed. This node may be among them.
+    pub fn set_peers(&self, addresses: Vec<IpAddr>) {
+        self.give(Input::Peers(addresses));
     }
 
     /// Starts the planned hand-over: the priority drops to 1, and keepalived is ended when it has
@@ -96,26 +102,10 @@ impl Keepalived {
     }
 
     /// To be beaten each [`Heart::EACH`] by whatever has to turn for this node to serve. Missed for
-    /// 1.5 s, keepalived yields to a node that is ready.
+    /// three times as long (more, where advertisements are frequent), keepalived yields to a node
+    /// that is ready.
     pub fn heart(&self) -> Heart {
         Heart(self.inputs.clone())
-    }
-
-    /// Who applies cannot beat meanwhile.
-    fn check(&self, settings: &Settings) -> Result<Checked, Error> {
-        let heart = self.heart();
-        std::thread::scope(|scope| {
-            let check = scope.spawn(|| check(settings));
-            let mut beat_at = Instant::now();
-            while !check.is_finished() {
-                if beat_at <= Instant::now() {
-                    heart.beat();
-                    beat_at += Heart::EACH;
-                }
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            check.join().map_err(|_| Error::ended())?
-        })
     }
 
     fn give(&self, input: Input) {
@@ -126,7 +116,7 @@ impl Keepalived {
 
 impl Heart {
     /// Three fit into the watchdog's patience.
-    pub const EACH: Duration = Duration::from_millis(500);
+    pub const EACH: Duration = Duration::from_millis(125);
 
     /// False when there is nobody left to hear it.
     pub fn beat(&self) -> bool {

@@ -3,9 +3,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use kernel::address::VirtualAddress;
 
+use crate::heirs;
 use crate::variables::{READINESS, weight};
 
 /// A VRRP instance as keepalived will find it.
@@ -16,11 +18,14 @@ pub(crate) struct Outline {
     pub(crate) virtual_router_id: u8,
     pub(crate) version: u8,
     pub(crate) priority: u8,
+    pub(crate) advert_interval: Duration,
     /// Where its unicast or multicast advertisements come from, where it says so.
     pub(crate) source: Option<IpAddr>,
     pub(crate) addresses: Vec<VirtualAddress>,
     /// How much each step of the readiness file changes the priority; 0 where it is not tracked.
     pub(crate) weight: i64,
+    /// Whether the rank among equal heirs changes the priority.
+    pub(crate) ranked: bool,
     /// Differs when anything in the instance's block does.
     pub(crate) fingerprint: u64,
 }
@@ -36,6 +41,7 @@ struct Node {
 
 /// keepalived's default where the instance names none.
 const DEFAULT_PRIORITY: u8 = 100;
+const DEFAULT_ADVERT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The VRRP instances of the text; `version` is that of instances that name none.
 pub(crate) fn outline(text: &str, version: u8) -> Vec<Outline> {
@@ -81,18 +87,24 @@ fn read(node: &Node, group: Option<&Node>, version: u8) -> Outline {
         .filter_map(|address| address.words.first())
         .filter_map(|word| address(word))
         .collect();
+    let name = node.words.get(1).map_or("", String::as_str);
     let ipv6 = addresses.first().is_some_and(|it| it.address.is_ipv6());
     Outline {
-        name: node.words.get(1).cloned().unwrap_or_default(),
+        name: name.to_owned(),
         interface: node.word("interface").unwrap_or_default().to_owned(),
         virtual_router_id: node.number("virtual_router_id").unwrap_or_default(),
         version: if ipv6 { 3 } else { node.number("version").unwrap_or(version) },
         priority: node.number("priority").unwrap_or(DEFAULT_PRIORITY),
+        advert_interval: node
+            .word("advert_int")
+            .and_then(|word| Duration::try_from_secs_f64(word.parse().ok()?).ok())
+            .unwrap_or(DEFAULT_ADVERT_INTERVAL),
         source: ["unicast_src_ip", "mcast_src_ip"]
             .iter()
             .find_map(|keyword| node.word(keyword)?.parse().ok()),
         addresses,
         weight: node.weight().or_else(|| group?.weight()).unwrap_or_default(),
+        ranked: node.tracks(&heirs::file_name(name)).is_some(),
         fingerprint: {
             let mut hasher = DefaultHasher::new();
             node.hash(&mut hasher);
@@ -139,9 +151,13 @@ impl Node {
         self.word(keyword)?.parse().ok()
     }
 
+    fn tracks(&self, file: &str) -> Option<&Self> {
+        self.children_of("track_file").find(|tracked| tracked.is(file))
+    }
+
     /// The weight of the readiness file, where this block tracks it.
     fn weight(&self) -> Option<i64> {
-        let tracked = self.children_of("track_file").find(|file| file.is(READINESS))?;
+        let tracked = self.tracks(READINESS)?;
         let weight = tracked.words.iter().position(|word| word == "weight");
         // keepalived's default.
         Some(weight.and_then(|at| tracked.words.get(at + 1)?.parse().ok()).unwrap_or(1))
@@ -239,6 +255,7 @@ vrrp_instance a { # another {
     interface "eth 0"
     virtual_router_id 51
     priority 200
+    advert_int 0.25
     unicast_src_ip 10.0.0.1
     authentication {
         auth_pass "}{"
@@ -269,9 +286,11 @@ vrrp_instance b {
                 virtual_router_id: 51,
                 version: 2,
                 priority: 200,
+                advert_interval: Duration::from_millis(250),
                 source: Some([10, 0, 0, 1].into()),
                 addresses: vec!["10.0.0.100/24".parse().unwrap(), "10.0.0.101/32".parse().unwrap()],
                 weight: 0,
+                ranked: false,
                 fingerprint: found[0].fingerprint,
             }
         );
@@ -281,6 +300,7 @@ vrrp_instance b {
             outline(&TEXT.replace("# another", "#"), 2)[0].fingerprint
         );
         assert_eq!((found[1].version, found[1].priority, found[1].weight), (3, 100, -7));
+        assert_eq!(found[1].advert_interval, Duration::from_secs(1));
         assert_eq!(found[1].addresses, ["fd00::1/64".parse().unwrap()]);
         assert_eq!(found.len(), 2);
     }

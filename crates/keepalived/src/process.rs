@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Error;
 use crate::check::Program;
+use crate::family::Family;
 use crate::files::Files;
 use crate::supervisor::Input;
 
@@ -32,6 +33,7 @@ pub(crate) struct Process {
     child: tokio::process::Child,
     handle: OwnedFd,
     readers: Vec<JoinHandle<()>>,
+    family: Family,
     /// Where its speaker of VRRP writes its number.
     speaker_file: PathBuf,
     /// The speaker that was asked to run in real time.
@@ -74,9 +76,10 @@ impl Process {
             tokio::spawn(read(log, inputs.clone(), Input::Log, Duration::ZERO)),
             tokio::spawn(read(notices, inputs.clone(), Input::Notice, LOG_FIRST)),
         ];
-        let [_, speaker_file, ..] = files.pids();
+        let [_, speaker_file, checker_file, bfd_file] = files.pids();
+        let family = Family::new(pid, vec![speaker_file.clone(), checker_file, bfd_file]);
         let started = Instant::now();
-        Ok(Self { pid, started, child, handle, readers, speaker_file, hastened: None })
+        Ok(Self { pid, started, child, handle, readers, family, speaker_file, hastened: None })
     }
 
     /// Has its speaker of VRRP run before every ordinary process, or go on without where that is not
@@ -86,6 +89,10 @@ impl Process {
     /// limit at zero where CAP_SYS_RESOURCE is missing, so that the kernel kills it (keepalived 2.2.7
     /// to 2.4.3, lib/process.c: `orig_rlimit_rt` is never set).
     pub(crate) fn hasten(&mut self) {
+        let lives = |speaker: Pid| self.family.had(speaker.as_raw_nonzero().get().unsigned_abs());
+        if self.hastened.is_some_and(lives) {
+            return;
+        }
         let Some(speaker) = self.speaker() else { return };
         if self.hastened.replace(speaker) == Some(speaker) {
             return;
@@ -130,7 +137,7 @@ impl Process {
         let Some(group) = Pid::from_raw(self.pid.cast_signed()) else { return };
         for signal in [Signal::TERM, Signal::KILL] {
             let deadline = Instant::now() + CHILDREN;
-            while !members(group).is_empty() && Instant::now() < deadline {
+            while has_members(group) && Instant::now() < deadline {
                 // The first one is in vain where the group has just ended.
                 let _ = kill_process_group(group, signal);
                 let _ = kill_process_group(group, Signal::CONT);
@@ -142,10 +149,9 @@ impl Process {
     }
 
     /// Whether it or one of its children is stopped (SIGSTOP): it holds its addresses and says
-    /// nothing, so that another node takes them too. The watchdog holds nothing.
-    pub(crate) fn is_stopped(&self, watchdog: Option<u32>) -> bool {
-        let Some(group) = Pid::from_raw(self.pid.cast_signed()) else { return false };
-        members(group).iter().any(|(pid, state)| *state == 'T' && Some(*pid) != watchdog)
+    /// nothing, so that another node takes them too.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        self.family.has_stopped()
     }
 
     /// Ends it at once, should it be in no state to do so.
@@ -168,17 +174,15 @@ impl Drop for Process {
     }
 }
 
-/// The processes of a group with their states, without those that have ended and were not yet
-/// waited for.
-fn members(group: Pid) -> Vec<(u32, char)> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let member = |entry: fs::DirEntry| {
+/// Whether a process of the group lives; those that have ended may not have been waited for yet.
+fn has_members(group: Pid) -> bool {
+    let Ok(entries) = fs::read_dir("/proc") else { return false };
+    let lives = |entry: fs::DirEntry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let (its_group, state) = group_and_state(pid)?;
-        let lives = !matches!(state, 'Z' | 'X');
-        (its_group == group.as_raw_nonzero().get() && lives).then_some((pid, state))
+        Some(its_group == group.as_raw_nonzero().get() && !matches!(state, 'Z' | 'X'))
     };
-    entries.flatten().filter_map(member).collect()
+    entries.flatten().any(|entry| lives(entry) == Some(true))
 }
 
 /// proc_pid_stat(5).

@@ -1,18 +1,19 @@
+mod hearing;
+mod telling;
+
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::sleep_until;
-use vrrp::State;
 
 use crate::back_off::BackOff;
-use crate::files::{Files, Given, Readiness};
+use crate::files::{Files, Given};
 use crate::leftovers::remove_addresses;
-use crate::log_line::{LogLine, Reason};
-use crate::notice::{self, Notice};
+use crate::log_line::Reason;
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::watchdog::Watchdog;
@@ -25,6 +26,8 @@ pub(crate) enum Input {
     Beat,
     Ready(bool),
     RealServers(Vec<SocketAddr>),
+    /// The other nodes; this one may be among them.
+    Peers(Vec<IpAddr>),
     Apply(Box<Checked>, mpsc::Sender<Result<Applied, Error>>),
     HandOver(Duration),
     Stop,
@@ -54,6 +57,9 @@ pub(crate) struct Supervisor {
     leaving: Option<Instant>,
     over: bool,
     real_servers: Vec<SocketAddr>,
+    peers: Vec<IpAddr>,
+    /// As told, by instance.
+    ranks: HashMap<String, u8>,
     /// As keepalived read them last.
     virtual_servers: String,
     given: Vec<Given>,
@@ -96,6 +102,8 @@ impl Supervisor {
             leaving: None,
             over: false,
             real_servers: Vec::new(),
+            peers: Vec::new(),
+            ranks: HashMap::new(),
             virtual_servers: String::new(),
             given: Vec::new(),
             reasons: HashMap::new(),
@@ -161,6 +169,10 @@ impl Supervisor {
                 self.real_servers = servers;
                 self.follow_virtual_servers();
             }
+            Input::Peers(peers) => {
+                self.peers = peers;
+                self.tell_ranks();
+            }
             Input::Apply(checked, reply) => {
                 let outcome = self.apply(*checked);
                 // Who asked finds the new instances in the status.
@@ -193,17 +205,17 @@ impl Supervisor {
         }
     }
 
-    /// Sees to the watchdog, and ends a keepalived that was stopped (SIGSTOP) and not soon continued.
+    /// Sees to the watchdog and the ranks, and ends a keepalived that was stopped (SIGSTOP) and not soon continued.
     fn look(&mut self, now: Instant) {
         self.tend_watchdog();
         self.hasten();
         self.status.find_sources();
-        let watchdog = self.watchdog.pid();
-        let stopped = |process: &&Process| process.is_stopped(watchdog);
-        let Some(process) = self.process.as_ref().filter(stopped) else {
+        self.tell_ranks();
+        let Some(process) = &mut self.process else { return };
+        if !process.is_stopped() {
             self.stopped_since = None;
             return;
-        };
+        }
         let since = *self.stopped_since.get_or_insert(now);
         if now - since >= LONGEST_STOP {
             tracing::warn!(target: "keepalived", "stopped for {:.1?}: it is ended and started again", now - since);
@@ -226,7 +238,7 @@ impl Supervisor {
 
     /// Passes it on, and says itself again whether it is ready.
     fn beat(&mut self) {
-        if self.watchdog.beat() {
+        if self.watchdog.beat(self.patience()) {
             self.tell_readiness();
         }
     }
@@ -240,13 +252,14 @@ impl Supervisor {
         self.virtual_servers = self.virtual_servers()?;
         self.files.write_virtual_servers(&self.virtual_servers)?;
         self.files.write_readiness(self.readiness())?;
+        self.status.find_sources();
+        self.write_ranks()?;
         self.files.write_main(&self.checked.configuration.main)?;
         let process = Process::start(&self.checked.program, &self.files, &self.sender)?;
         (self.tell)(Event::Started { process: process.pid });
         self.status.process = Some(process.pid);
         self.process = Some(process);
         self.tend_watchdog();
-        self.status.find_sources();
         Ok(())
     }
 
@@ -299,6 +312,7 @@ impl Supervisor {
         self.checked = checked;
         self.status.follow(&self.checked.configuration.outlines);
         self.status.find_sources();
+        self.tell_ranks();
         self.describe();
         match &self.process {
             Some(process) if !(same && same_servers) => process.reload(),
@@ -317,116 +331,6 @@ impl Supervisor {
         }
         self.leaving = Some(Instant::now() + patience);
         self.tell_readiness();
-    }
-
-    fn log(&mut self, line: &str) {
-        let line = LogLine::new(line);
-        self.relay.log(&line);
-        if let Some((instance, reason)) = line.reason() {
-            self.reasons.insert(instance.to_owned(), reason);
-        }
-        if line.is_death_of_the_speaker() {
-            self.initialize("keepalived's VRRP process ended, it starts another one");
-        }
-    }
-
-    fn notice(&mut self, line: &str) {
-        let Some(notice) = notice::parse(line) else { return };
-        // The first notice is the sign that the speaker has started.
-        self.hasten();
-        let reason = self.reason(&notice);
-        self.enter(&notice.instance, notice.state, &reason);
-        self.follow_virtual_servers();
-        if self.leaving.is_some() && !self.status.holds() {
-            self.over = true;
-        }
-    }
-
-    /// What the log told, or what goes without saying.
-    fn reason(&mut self, notice: &Notice) -> String {
-        let told = self.reasons.remove(&notice.instance).filter(|told| told.to == notice.state);
-        let before = self.status.instances.iter().find(|it| it.name == notice.instance);
-        let before = before.map_or(State::Initialize, |instance| instance.state);
-        let leaves = self.leaving.is_some() && before == State::Active;
-        match (told.map(|told| told.text), before, notice.state) {
-            (Some(told), _, State::Backup) if leaves => format!("handed over: {told}"),
-            (None, _, State::Backup) if leaves => "handed over".into(),
-            (Some(told), ..) => told,
-            (None, State::Initialize, State::Backup) => "started, listening first".into(),
-            (None, _, State::Initialize) if notice.ended => "stopped".into(),
-            (None, ..) => "keepalived tells no reason".into(),
-        }
-    }
-
-    fn enter(&mut self, name: &str, state: State, reason: &str) {
-        let Some(instance) = self.status.instances.iter_mut().find(|it| it.name == name) else {
-            return;
-        };
-        if let Some(transition) = instance.enter(state, reason.to_owned()) {
-            (self.tell)(Event::Transition { instance: name.to_owned(), transition });
-        }
-    }
-
-    fn initialize(&mut self, reason: &str) {
-        let names: Vec<String> = self.status.instances.iter().map(|it| it.name.clone()).collect();
-        for name in names {
-            self.enter(&name, State::Initialize, reason);
-        }
-    }
-
-    /// Has keepalived balance for the addresses that are here, and for no others.
-    fn follow_virtual_servers(&mut self) {
-        if self.checked.settings.virtual_servers.is_empty() {
-            return;
-        }
-        let outcome = self.virtual_servers().and_then(|servers| {
-            if servers != self.virtual_servers {
-                self.files.write_virtual_servers(&servers)?;
-                self.virtual_servers = servers;
-                self.process.as_ref().inspect(|process| process.reload());
-            }
-            Ok(())
-        });
-        if let Err(error) = outcome {
-            self.trouble(error);
-        }
-    }
-
-    fn virtual_servers(&self) -> Result<String, Error> {
-        let holds = |address| self.status.has(address);
-        let configuration = &self.checked.configuration;
-        configuration.virtual_servers(&self.checked.settings, &self.real_servers, holds)
-    }
-
-    fn tell_readiness(&mut self) {
-        self.describe();
-        if let Err(error) = self.files.write_readiness(self.readiness()) {
-            self.trouble(error);
-        }
-    }
-
-    fn readiness(&self) -> Readiness {
-        match (self.leaving, self.ready) {
-            (Some(_), _) => Readiness::Leaving,
-            (None, true) if !self.watchdog.overrules() => Readiness::Ready,
-            (None, _) => Readiness::NotReady,
-        }
-    }
-
-    /// Brings readiness and priorities of the status up to date.
-    fn describe(&mut self) {
-        let steps = self.readiness().value();
-        let outlines = &self.checked.configuration.outlines;
-        for instance in &mut self.status.instances {
-            instance.ready = self.ready && !self.watchdog.overrules();
-            instance.leaving = self.leaving.is_some();
-            let weight =
-                outlines.iter().find(|it| it.name == instance.name).map_or(0, |it| it.weight);
-            let configured = instance.priority.1;
-            // Within 1..=254, as keepalived.conf(5) says of track files.
-            let now = (i64::from(configured) + steps * weight).clamp(1, 254);
-            instance.priority.0 = if configured == u8::MAX { configured } else { now as u8 };
-        }
     }
 
     /// Takes off what keepalived did not, or could not.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gotmpl::{Value, tmap};
 use vrrp::Version;
 
+use crate::heirs;
 use crate::settings::{Router, Settings, VirtualServer};
 
 /// The name of the tracked file in keepalived's configuration.
@@ -84,6 +85,8 @@ fn router(router: &Router<'_>) -> Value {
         "VirtualRouterID" => i64::from(instance.virtual_router_id),
         "Priority" => i64::from(instance.priority),
         "Weight" => weight(instance.priority),
+        "RankFile" => heirs::file_name(&instance.name),
+        "RankWeight" => heirs::weight(instance.priority),
         "Preempt" => instance.preempt,
         "AdvertInterval" => seconds(instance.advert_interval),
         // An integer in k0s; a fraction is rather kept than made 0.

@@ -24,19 +24,41 @@ use crate::Error;
 use crate::back_off::BackOff;
 use crate::files::Files;
 
-/// Three heartbeats.
-const SILENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 500_000_000 };
+/// A daemon that hangs for less costs nothing: the addresses move this long after the last
+/// heartbeat at the earliest.
+const TOLERANCE: Duration = Duration::from_millis(1_500);
+
+/// Three heartbeats ([`crate::Heart::EACH`]).
+const SHORTEST: Duration = Duration::from_millis(400);
+
+/// In which heartbeats tell the patience.
+const UNIT: Duration = Duration::from_millis(10);
+
+/// How long a silence makes the watchdog speak, at this interval between advertisements.
+///
+/// Its word moves nothing by itself: the heirs wait until they have not heard the full priority for
+/// three intervals, of which two at least are still to come. A daemon that goes on meanwhile says
+/// that it is ready, and nothing has happened.
+pub(crate) fn patience(advert_interval: Duration) -> Duration {
+    TOLERANCE.saturating_sub(2 * advert_interval).max(SHORTEST)
+}
 
 /// The life of the watchdog: until the daemon at the other end of the socket is gone.
 ///
-/// A daemon that sent nothing for 1.5 s is overruled, and told so with a byte for when it goes on.
+/// A heartbeat is a byte, which tells for how long none may follow. A daemon that is silent for
+/// longer is overruled, and told so with a byte for when it goes on.
 pub fn watch(daemon: impl AsFd, run_dir: &Path) -> Result<(), Error> {
     let files = Files::new(run_dir);
     let failed = |errno: Errno| Error::Watchdog(errno.into());
     let mut beats = [0; 64];
+    let mut patience = TOLERANCE;
     loop {
         let mut waited = [PollFd::new(&daemon, PollFlags::IN)];
-        match poll(&mut waited, Some(&SILENCE)) {
+        let silence = Timespec {
+            tv_sec: patience.as_secs().cast_signed(),
+            tv_nsec: patience.subsec_nanos().into(),
+        };
+        match poll(&mut waited, Some(&silence)) {
             Ok(0) => {
                 if files.overrule_readiness()? {
                     // One that has heard of it already needs no second byte.
@@ -46,7 +68,8 @@ pub fn watch(daemon: impl AsFd, run_dir: &Path) -> Result<(), Error> {
             Ok(_) => match recv(&daemon, &mut beats, RecvFlags::empty()) {
                 // Reset, if it has not read what it was told.
                 Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(()),
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok((_, length)) => patience = UNIT * u32::from(beats[length - 1]),
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno)),
             },
             Err(Errno::INTR) => {}
@@ -111,11 +134,13 @@ impl Watchdog {
         Ok(())
     }
 
-    /// All is well. Whether it had overruled us until now.
-    pub(crate) fn beat(&mut self) -> bool {
+    /// All is well, and will be for so long. Whether it had overruled us until now.
+    pub(crate) fn beat(&mut self, patience: Duration) -> bool {
         if let Some(process) = &self.process {
+            let units = patience.as_millis() / UNIT.as_millis();
+            let beat = [u8::try_from(units).unwrap_or(u8::MAX)];
             // One that does not read is dead, or has beats enough to read when it goes on.
-            let _ = send(&process.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            let _ = send(&process.socket, &beat, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
         self.hear();
         if self.overrules {
@@ -127,11 +152,6 @@ impl Watchdog {
     /// Whether this node counts as not ready, since we were silent.
     pub(crate) fn overrules(&self) -> bool {
         self.overrules
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.child.id())
     }
 
     pub(crate) fn stop(&mut self) {
@@ -147,7 +167,7 @@ impl Watchdog {
             self.overrules = true;
             tracing::error!(
                 target: "keepalived",
-                "cplb was silent for 1.5 s, frozen or with threads that hang: its watchdog told keepalived that this node is not ready"
+                "cplb was silent, frozen or with threads that hang: its watchdog told keepalived that this node is not ready"
             );
         }
     }

@@ -26,6 +26,13 @@ track_file cplb_readiness {
 }
 ";
 
+/// Behind it, where the template makes use of it.
+const RANK: &str = "\
+track_file cplb_rank_cplb-vip-0 {
+    file /run/cplb/keepalived-rank-cplb-vip-0
+}
+";
+
 const CURRENT: [u32; 3] = [2, 2, 7];
 
 fn instance() -> Instance {
@@ -70,7 +77,8 @@ fn server(address: &str) -> VirtualServer {
 
 fn rendered(settings: &Settings) -> String {
     let main = Configuration::new(settings, CURRENT).unwrap().main;
-    main.strip_prefix(PREAMBLE).map(str::to_owned).unwrap_or(main)
+    let text = main.strip_prefix(PREAMBLE).unwrap_or(&main);
+    text.strip_prefix(RANK).unwrap_or(text).to_owned()
 }
 
 /// Without comments and blank lines.
@@ -98,6 +106,8 @@ vrrp_instance cplb-vip-0 {
     # A node that is not ready yields to one that is.
     track_file {
         cplb_readiness weight -100
+        # Of equal heirs one goes first. A holder has rank 0, so that none of them takes over from it.
+        cplb_rank_cplb-vip-0 weight -2
     }
     authentication {
         auth_type PASS
@@ -139,6 +149,7 @@ fn unicast_sub_second_no_preemption_and_odd_words_are_rendered() {
             "garp_master_refresh 60",
             "track_file {",
             "cplb_readiness weight -75",
+            "cplb_rank_cplb-vip-0 weight -2",
             "}",
             "unicast_src_ip 10.0.0.1",
             "unicast_peer {",
@@ -284,6 +295,8 @@ fn a_users_template_gets_what_we_need_and_keeps_what_it_says() {
     );
     let outlines = Configuration::new(&settings, CURRENT).unwrap().outlines;
     assert_eq!((outlines[0].name.as_str(), outlines[0].weight), ("k0s-vip-0", -50));
+    // Its priorities are the user's own: they may tell the heirs apart.
+    assert!(!outlines[0].ranked);
 }
 
 #[test]

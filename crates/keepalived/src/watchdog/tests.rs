@@ -6,7 +6,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::*;
 use crate::files::Readiness;
 
-const PERIOD: Duration = Duration::from_millis(1_500);
+/// Long enough for every patience, on a slow machine as well.
+const SILENCE: Duration = Duration::from_millis(2_300);
 
 /// A watchdog on a thread of its own: our end of the socket, and its files.
 fn watched(readiness: Readiness) -> (OwnedFd, Files, thread::JoinHandle<()>, tempfile::TempDir) {
@@ -24,26 +25,41 @@ fn word(files: &Files) -> String {
     fs::read_to_string(files.readiness()).unwrap()
 }
 
-fn beat(socket: &OwnedFd, times: u32) {
-    for _ in 0..times {
-        send(socket, &[0], SendFlags::empty()).unwrap();
-        thread::sleep(PERIOD / 3);
+/// A heartbeat that tells so many hundredths of a second.
+fn beat(socket: &OwnedFd, patience: u8) {
+    send(socket, &[patience], SendFlags::empty()).unwrap();
+}
+
+#[test]
+fn its_patience_is_shorter_the_longer_the_heirs_wait() {
+    for (advert_interval, patience_ms) in
+        [(10, 1_480), (100, 1_300), (500, 500), (550, 400), (1_000, 400), (40_950, 400)]
+    {
+        let advert_interval = Duration::from_millis(advert_interval);
+        assert_eq!(patience(advert_interval), Duration::from_millis(patience_ms));
     }
 }
 
 #[test]
 fn a_silent_daemon_is_not_ready_and_hears_of_it() {
     let (socket, files, watchdog, _directory) = watched(Readiness::Ready);
-    beat(&socket, 6);
+    beat(&socket, 250);
+    thread::sleep(Duration::from_millis(1_000));
     assert_eq!(word(&files), "0\n");
-    thread::sleep(PERIOD);
+    let begin = Instant::now();
+    beat(&socket, 40);
+    while word(&files) == "0\n" {
+        assert!(begin.elapsed() < SILENCE);
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(400));
     assert_eq!(word(&files), "1\n");
-    assert_eq!(recv(&socket, &mut [0; 64], RecvFlags::DONTWAIT).unwrap().1, 1);
+    assert_eq!(recv(&socket, &mut [0; 64], RecvFlags::empty()).unwrap().1, 1);
 
     // It goes on and writes its own word, which stands.
-    send(&socket, &[0], SendFlags::empty()).unwrap();
+    beat(&socket, 250);
     files.write_readiness(Readiness::Ready).unwrap();
-    beat(&socket, 4);
+    thread::sleep(Duration::from_millis(1_000));
     assert_eq!(word(&files), "0\n");
     assert!(recv(&socket, &mut [0; 64], RecvFlags::DONTWAIT).is_err());
 
@@ -55,7 +71,7 @@ fn a_silent_daemon_is_not_ready_and_hears_of_it() {
 fn a_daemon_that_leaves_or_is_not_ready_is_left_alone() {
     for (readiness, expected) in [(Readiness::NotReady, "1\n"), (Readiness::Leaving, "2\n")] {
         let (socket, files, watchdog, _directory) = watched(readiness);
-        thread::sleep(PERIOD + PERIOD / 3);
+        thread::sleep(SILENCE);
         assert_eq!(word(&files), expected);
         assert!(recv(&socket, &mut [0; 64], RecvFlags::DONTWAIT).is_err());
         drop(socket);
@@ -66,9 +82,9 @@ fn a_daemon_that_leaves_or_is_not_ready_is_left_alone() {
 #[test]
 fn what_the_daemon_writes_while_it_is_silent_does_not_stand() {
     let (socket, files, watchdog, _directory) = watched(Readiness::Ready);
-    thread::sleep(PERIOD + PERIOD / 3);
+    thread::sleep(SILENCE);
     files.write_readiness(Readiness::Ready).unwrap();
-    thread::sleep(PERIOD + PERIOD / 3);
+    thread::sleep(SILENCE);
     assert_eq!(word(&files), "1\n");
     drop(socket);
     watchdog.join().unwrap();
@@ -78,7 +94,7 @@ fn what_the_daemon_writes_while_it_is_silent_does_not_stand() {
 fn a_run_directory_without_readiness_is_left_empty() {
     let (socket, files, watchdog, directory) = watched(Readiness::Ready);
     files.remove_all().unwrap();
-    thread::sleep(PERIOD + PERIOD / 3);
+    thread::sleep(SILENCE);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     drop(socket);
     watchdog.join().unwrap();

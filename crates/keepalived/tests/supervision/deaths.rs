@@ -3,18 +3,14 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use vrrp::State;
 
-use crate::node::{Node, pid, settings};
+use crate::node::{Node, kill, kill_without_a_word, pid, settings};
 use crate::segment::Segment;
 use crate::{SECOND, TAKE_OVER, wait_for};
 
 const ADDRESS: &str = "10.5.0.100/24";
-
-fn kill(process: u32, signal: Signal) {
-    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
-}
 
 #[test]
 fn a_killed_keepalived_is_started_again() {
@@ -47,11 +43,7 @@ fn all_of_keepalived_killed_at_once_leaves_no_address() {
     let node = Node::start(&segment, 1, &settings(1));
     node.wait_for(State::Active, TAKE_OVER);
     node.told();
-    let (parent, child) = (node.pid("keepalived.pid"), node.pid("keepalived-vrrp.pid"));
-    // Or the parent starts another child.
-    kill(parent, Signal::STOP);
-    kill(child, Signal::KILL);
-    kill(parent, Signal::KILL);
+    kill_without_a_word(&node);
     wait_for("the address to go", 3 * SECOND, || !segment.holds(1, ADDRESS));
     node.wait_for_event("removed the virtual address 10.5.0.100/24 of keepalived", SECOND);
     node.wait_for_event("started", 5 * SECOND);

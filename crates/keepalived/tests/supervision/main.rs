@@ -5,6 +5,7 @@
 
 mod client;
 mod deaths;
+mod heirs;
 mod moves;
 mod node;
 mod reloads;

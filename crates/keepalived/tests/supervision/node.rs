@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keepalived::{Event, Instance, Keepalived, Settings, check};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use vrrp::{State, Version};
 
@@ -108,4 +109,17 @@ impl Node {
 
 pub(crate) fn pid(run_dir: &Path, file: &str) -> Option<u32> {
     std::fs::read_to_string(run_dir.join(file)).ok()?.trim().parse().ok()
+}
+
+pub(crate) fn kill(process: u32, signal: Signal) {
+    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// Kills all of its keepalived.
+pub(crate) fn kill_without_a_word(node: &Node) {
+    let (parent, child) = (node.pid("keepalived.pid"), node.pid("keepalived-vrrp.pid"));
+    // Or the parent starts another child.
+    kill(parent, Signal::STOP);
+    kill(child, Signal::KILL);
+    kill(parent, Signal::KILL);
 }
