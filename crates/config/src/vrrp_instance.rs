@@ -94,6 +94,9 @@ pub(crate) fn read(
             .read("checksum", report, |field, report| field.choice(CHECKSUMS, report))
             .unwrap_or_default(),
     };
+    if kind == ControlPlaneKind::Keepalived {
+        warn_of_delays(&block, &instance, report);
+    }
     let places = Places {
         instance: block.place.clone(),
         virtual_router_id: router_id.map(|_| block.place_of("virtualRouterID")),
@@ -199,6 +202,21 @@ fn preempt_delay(block: &Mapping<'_>, preempt: bool, report: &mut Report) -> Dur
         "set preempt: true, or remove it: nothing is taken over that could be delayed",
     );
     Duration::ZERO
+}
+
+/// keepalived has delays of its own, which hold back too who relieves a node that is not ready or leaves.
+fn warn_of_delays(block: &Mapping<'_>, instance: &VrrpInstance, report: &mut Report) {
+    for (name, given) in
+        [("preemptDelay", instance.preempt_delay), ("startupDelay", instance.startup_delay)]
+    {
+        if !given.is_zero() {
+            report.warning(
+                &block.place_of(name),
+                format!("{name} has no effect with type: Keepalived"),
+                "take type: Builtin, or write keepalived's own delay into a configTemplateVRRP",
+            );
+        }
+    }
 }
 
 fn delay(field: &Field<'_>, report: &mut Report) -> Option<Duration> {

@@ -83,7 +83,7 @@ pub(crate) struct Controller {
     /// Start although the kubeconfig does not exist yet, and read it when it appears
     #[arg(long)]
     pub(crate) wait_for_kubeconfig: bool,
-    /// An apiserver known beforehand; may be repeated
+    /// An apiserver known beforehand; may be repeated. With `disableLoadBalancer` it names a control plane node, so that equal heirs claim one after the other, the first without delay
     #[arg(long = "apiserver", value_name = "IP:PORT")]
     pub(crate) apiservers: Vec<SocketAddr>,
     /// Holds the admin socket and the lock

@@ -5,7 +5,7 @@ mod keepalived;
 mod routers;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use config::{ControlPlaneKind, ControlPlaneLoadBalancing};
@@ -64,12 +64,20 @@ impl Plan {
         Ok(Self {
             engine,
             address_labels: routers::address_labels(cplb),
-            peers: cplb.vrrp_instances.iter().flat_map(|i| i.unicast_peers.clone()).collect(),
+            peers: peers(cplb, arguments),
             // A heir that follows the RFC to the letter waits for its down interval.
             patience: slowest.unwrap_or_default() * 4 + Duration::from_secs(1),
             balancer,
         })
     }
+}
+
+/// The nodes that are known beforehand. Where there is no load balancer, nobody reads the list of
+/// apiservers, and these name the nodes that might be heirs.
+fn peers(cplb: &ControlPlaneLoadBalancing, arguments: &Controller) -> Vec<IpAddr> {
+    let unicast = cplb.vrrp_instances.iter().flat_map(|instance| instance.unicast_peers.clone());
+    let apiservers = arguments.apiservers.iter().map(SocketAddr::ip);
+    unicast.chain(apiservers.filter(|_| cplb.disable_load_balancer)).collect()
 }
 
 /// The block to bring about, or what stands against it.

@@ -347,6 +347,14 @@ fn delays() {
     ] {
         check(&with(field), &[&format!("k0s.yaml:8:25: {expected}")]);
     }
+    for (field, name) in
+        [("preemptDelay: 5s", "preemptDelay"), ("startupDelay: 5s", "startupDelay")]
+    {
+        let text = with(field).replace("keepalived:", "type: Keepalived\n      keepalived:");
+        let expected =
+            format!("k0s.yaml:9:25: warning: {name} has no effect with type: Keepalived");
+        check(&text, &[&expected]);
+    }
 }
 
 #[test]

@@ -54,11 +54,17 @@ impl Speaker {
     pub(crate) fn launch(self, world: &World, node: &Node, pace: Pace) -> Result<Launch, Error> {
         match self {
             Self::Keepalived => keepalived::launch(&directory(node), pace, Scheduling::Ordinary),
-            Self::Builtin => Ok(Launch::new(CPLB)
-                .argument("controller")
-                .option("--config", world.directory().join("config.yaml"))
-                .option("--run-dir", &node.run_dir)
-                .option("--state-dir", directory(node).join("state"))),
+            Self::Builtin => {
+                let launch = Launch::new(CPLB)
+                    .argument("controller")
+                    .option("--config", world.directory().join("config.yaml"))
+                    .option("--run-dir", &node.run_dir)
+                    .option("--state-dir", directory(node).join("state"));
+                // Without a load balancer, nobody else tells it of the others.
+                Ok(world.nodes().iter().fold(launch, |launch, node| {
+                    launch.option("--apiserver", format!("{}:6443", node.host().addresses[0]))
+                }))
+            }
         }
     }
 
