@@ -11,7 +11,7 @@ mod nftables;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::error::Error;
 use self::iptables::Iptables;
@@ -71,7 +71,6 @@ pub enum Method {
 pub struct Redirect {
     firewall: Firewall,
     rules: Vec<Rule>,
-    looked: Instant,
     /// A successor has them.
     left: bool,
 }
@@ -91,14 +90,11 @@ pub enum Bequest {
     Iptables,
 }
 
-/// How often the rules of iptables are looked at.
-const IPTABLES_EACH: Duration = Duration::from_secs(5);
-
 /// What holds the rules.
 #[derive(Debug)]
 enum Firewall {
     Nftables(Nftables),
-    Iptables(Iptables),
+    Iptables(Box<Iptables>),
 }
 
 impl Redirect {
@@ -120,19 +116,19 @@ impl Redirect {
     /// As [`Redirect::install`]; [`Error::NftablesUnsupported`] when that method alone was asked for.
     pub fn install_by(method: Method, table: &str, rules: &[Rule]) -> Result<Self, Error> {
         let firewall = match method {
-            Method::Iptables => Firewall::Iptables(Iptables::install(table, rules)?),
+            Method::Iptables => Firewall::Iptables(Box::new(Iptables::install(table, rules)?)),
             Method::Nftables => Firewall::Nftables(Nftables::install(table, rules)?),
             Method::Auto => match Nftables::install(table, rules) {
                 Ok(nftables) => Firewall::Nftables(nftables),
                 Err(Error::NftablesUnsupported { source }) => {
                     let iptables = Iptables::install(table, rules)
                         .map_err(|iptables| Error::no_firewall(source, iptables))?;
-                    Firewall::Iptables(iptables)
+                    Firewall::Iptables(Box::new(iptables))
                 }
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { firewall, rules: rules.to_vec(), looked: Instant::now(), left: false })
+        Ok(Self { firewall, rules: rules.to_vec(), left: false })
     }
 
     /// What a successor in another process needs for [`Redirect::inherit`].
@@ -159,9 +155,9 @@ impl Redirect {
             Bequest::Nftables { socket, owned } => {
                 Firewall::Nftables(Nftables::inherit(table, socket, owned, rules)?)
             }
-            Bequest::Iptables => Firewall::Iptables(Iptables::inherit(table, rules)?),
+            Bequest::Iptables => Firewall::Iptables(Box::new(Iptables::inherit(table, rules)?)),
         };
-        Ok(Self { firewall, rules: rules.to_vec(), looked: Instant::now(), left: false })
+        Ok(Self { firewall, rules: rules.to_vec(), left: false })
     }
 
     /// Lets go of the rules without removing them: a successor has inherited them.
@@ -185,16 +181,13 @@ impl Redirect {
     }
 
     /// Whether it is time to ask [`Redirect::intact`]: with nftables always, since that costs next to
-    /// nothing, with iptables every 5 seconds, since that starts a program for each family.
+    /// nothing. With iptables it starts a program for each family: when the kernel shows signs of a
+    /// change, else every 30 seconds.
     pub fn is_due(&mut self, now: Instant) -> bool {
-        let due = match &self.firewall {
+        match &mut self.firewall {
             Firewall::Nftables(_) => true,
-            Firewall::Iptables(_) => now.saturating_duration_since(self.looked) >= IPTABLES_EACH,
-        };
-        if due {
-            self.looked = now;
+            Firewall::Iptables(iptables) => iptables.is_due(now),
         }
-        due
     }
 
     /// Whether the rules are all still there.
@@ -294,7 +287,7 @@ pub fn remove_leftovers(table: &str) -> Result<bool, Error> {
 }
 
 /// As [`remove_leftovers`], for rules of iptables on a kernel that has nftables: [`Method::Iptables`]
-/// makes such. Asking for them may load the kernel's iptables modules.
+/// makes such.
 ///
 /// # Errors
 /// What iptables refused.

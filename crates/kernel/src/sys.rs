@@ -70,6 +70,37 @@ pub(crate) fn set_option(
     Ok(())
 }
 
+/// Asks for an option whose value is `value`: a question goes in, its answer comes out.
+///
+/// # Errors
+/// What getsockopt(2) says; `InvalidData` for an answer of another length.
+pub(crate) fn ask_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &mut [u8],
+) -> io::Result<()> {
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `value`, of which nothing else has a hold during
+    // the call, and the kernel writes no more than the length.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if status == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if length as usize != value.len() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(())
+}
+
 /// Receives one datagram of a raw IPv6 socket that has IPV6_RECVPKTINFO and IPV6_RECVHOPLIMIT set
 /// (RFC 3542 section 6).
 ///

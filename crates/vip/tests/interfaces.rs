@@ -5,7 +5,8 @@
 
 mod common;
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Cluster, Segment, Speaker, wait_for};
@@ -98,7 +99,7 @@ fn an_interface_made_anew_gets_the_address_and_is_announced() {
     segment.output(1, &["ip", "link", "delete", "eth0"]);
     wait_for("the end of the interface", 3 * SECOND, || speaker.state() == State::Initialize);
     segment.connect(1, "02:00:00:00:00:77");
-    wait_for("the address again", 8 * SECOND, || segment.holds(1, &Cluster::v2()));
+    wait_for_the_address(&segment);
     assert_eq!(announced(&segment, 2), "02:00:00:00:00:77");
 }
 
@@ -142,26 +143,41 @@ fn make(segment: &Segment, host: usize, name: &str, commands: &[&str]) -> Result
     // Otherwise a macvlan's lower interface answers for it, with its own Ethernet address.
     let arp_ignore = || std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "1").unwrap();
     segment.host(host).run(arp_ignore).unwrap();
-    for command in commands.iter().copied().chain(rest) {
-        let run = || Command::new("ip").args(command.split(' ')).output().unwrap();
-        let output = segment.host(host).run(run).unwrap();
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            // Only the kernel's want of a kind is no failure of ours.
-            let missing = ["Unknown device type", "Operation not supported"];
-            assert!(missing.iter().any(|text| error.contains(text)), "ip {command}: {error}");
-            return Err(format!("ip {command}: {}", error.trim()));
-        }
+    // One program for all of them, since starting one takes its time in a virtual machine.
+    let batch: String =
+        commands.iter().copied().chain(rest).map(|line| format!("{line}\n")).collect();
+    let mut ip = Command::new("ip");
+    ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let run = || {
+        let mut running = ip.spawn().unwrap();
+        running.stdin.take().unwrap().write_all(batch.as_bytes()).unwrap();
+        running.wait_with_output().unwrap()
+    };
+    let output = segment.host(host).run(run).unwrap();
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(())
+    let error = String::from_utf8_lossy(&output.stderr);
+    // Only the kernel's want of a kind is no failure of ours.
+    let missing = ["Unknown device type", "Operation not supported"];
+    assert!(missing.iter().any(|text| error.contains(text)), "ip -batch: {error}{batch}");
+    Err(format!("{}: {}", commands[0], error.trim()))
 }
 
 /// Host 1 of two holds the address.
 fn held_by_one() -> (Segment, Speaker) {
     let segment = Segment::new(2);
     let speaker = segment.speaker(1, &Cluster::v2(), 100);
-    wait_for("the address", 6 * SECOND, || segment.holds(1, &Cluster::v2()));
+    wait_for_the_address(&segment);
     (segment, speaker)
+}
+
+/// Waits until host 1 has it, and asks for it, which takes a program, only now and then.
+fn wait_for_the_address(segment: &Segment) {
+    wait_for("the address", 8 * SECOND, || {
+        std::thread::sleep(SECOND / 5);
+        segment.holds(1, &Cluster::v2())
+    });
 }
 
 /// Makes the host find out where the virtual address is; it answers.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common::{Cluster, LONG, on};
+use crate::common::{Cluster, LONG, on, text, try_on};
 use crate::nodes::{
-    PACE, assert_balanced, assert_one_director, build, document, eventually, looks, plan_of,
-    services, settle,
+    PACE, all_services, assert_balanced, assert_one_director, build, document, eventually, looks,
+    plan_of, services, settle,
 };
 
 /// The services are on the holder alone, follow it, and follow the apiservers.
@@ -29,6 +29,7 @@ fn the_holder_alone_directs() {
     assert_one_director(&cluster);
     assert_balanced(&cluster);
 
+    an_upgrade_is_refused(&cluster);
     a_killed_apiserver(&mut cluster);
     let old = cluster.holder();
     a_killed_holder(&mut cluster);
@@ -38,13 +39,27 @@ fn the_holder_alone_directs() {
     assert_one_director(&cluster);
     a_planned_stop(&mut cluster);
 
+    for node in 0..3 {
+        cluster.world.node_mut(node).controller.stop().unwrap();
+    }
     for (node, before) in before.iter().enumerate() {
-        let controller = &mut cluster.world.node_mut(node).controller;
-        controller.stop().unwrap();
-        assert!(controller.wait(LONG));
+        assert!(cluster.world.node_mut(node).controller.wait(LONG));
         assert_eq!(looks(cluster.world.node(node).host()), *before);
     }
     cluster.tell("stopped, every node is as it was");
+}
+
+/// The services would end with the process that made them.
+fn an_upgrade_is_refused(cluster: &Cluster) {
+    let holder = cluster.holder();
+    let run_dir = cluster.world.node(holder).run_dir.display().to_string();
+    let upgrade = format!("{} upgrade --run-dir {run_dir}", crate::common::CPLB);
+    let output = try_on(cluster.world.node(holder).host(), &upgrade);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let told = text(&output.stderr);
+    let why = "not upgraded, the old process goes on: virtualServers, whose services end with the process that made them: stop and start it";
+    assert!(told.contains(why), "{told}");
+    assert_eq!(services(cluster.world.node(holder).host()), all_services());
 }
 
 /// It gets no new connections at once, and is away when the old ones had their time.

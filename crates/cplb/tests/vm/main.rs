@@ -10,3 +10,5 @@ mod common;
 mod keepalived;
 mod migration;
 mod nodes;
+mod refusals;
+mod seen;

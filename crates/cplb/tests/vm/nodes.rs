@@ -93,7 +93,8 @@ pub(crate) fn settle(cluster: &Cluster) {
     });
 }
 
-fn status(run_dir: &Path) -> Option<Value> {
+/// What the daemon that has this run directory says.
+pub(crate) fn status(run_dir: &Path) -> Option<Value> {
     let mut socket = UnixStream::connect(run_dir.join("admin.sock")).ok()?;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(b"GET /status HTTP/1.1\r\nhost: cplb\r\nconnection: close\r\n\r\n").ok()?;

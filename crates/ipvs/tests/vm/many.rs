@@ -116,6 +116,6 @@ fn mended() {
         (other.parameter("net/ipv4/conf/eth0/arp_ignore") == "1").then_some(())
     });
     thread::sleep(Duration::from_millis(1100));
-    assert_eq!(idle.error(), None);
-    assert_eq!(handle.error(), None);
+    assert_eq!(idle.overview().error, None);
+    assert_eq!(handle.overview().error, None);
 }

@@ -1,7 +1,9 @@
 //! A control plane node.
 
+use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     number: u8,
     folder: TempDir,
+    /// The kernel's list of services, and what ipvsadm(8) has last made of it.
+    listed: Mutex<Option<(String, Vec<String>)>>,
     _apiserver: Apiserver,
 }
 
@@ -36,6 +40,7 @@ impl Node {
             name,
             number,
             folder: tempfile::tempdir().unwrap(),
+            listed: Mutex::new(None),
             _apiserver: apiserver,
         }
     }
@@ -91,8 +96,25 @@ impl Node {
         self.namespace.run(|| run(program, arguments)).unwrap()
     }
 
-    /// The services by the word of ipvsadm(8), a line each, without the numbers of connections.
+    /// The services by the word of ipvsadm(8), a line each, without the numbers of connections. It
+    /// is asked anew when the kernel's own list is another, since it takes its time to start here.
     pub(crate) fn ipvsadm(&self) -> Vec<String> {
+        let read = || fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default();
+        let list = || self.namespace.run(read).unwrap();
+        let mut listed = self.listed.lock().unwrap();
+        let before = list();
+        if let Some((then, services)) = &*listed
+            && *then == before
+        {
+            return services.clone();
+        }
+        let services = self.ask_ipvsadm();
+        // What has changed meanwhile may be of either state.
+        *listed = (list() == before).then(|| (before, services.clone()));
+        services
+    }
+
+    fn ask_ipvsadm(&self) -> Vec<String> {
         let listing = self.run("ipvsadm", &["-Ln"]);
         let line = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -104,12 +126,12 @@ impl Node {
 
     pub(crate) fn parameter(&self, name: &str) -> String {
         let path = format!("/proc/sys/{name}");
-        self.namespace.run(|| std::fs::read_to_string(path).unwrap().trim().to_owned()).unwrap()
+        self.namespace.run(|| fs::read_to_string(path).unwrap().trim().to_owned()).unwrap()
     }
 
     pub(crate) fn set_parameter(&self, name: &str, value: &str) {
         let path = format!("/proc/sys/{name}");
-        self.namespace.run(|| std::fs::write(path, value).unwrap()).unwrap();
+        self.namespace.run(|| fs::write(path, value).unwrap()).unwrap();
     }
 }
 

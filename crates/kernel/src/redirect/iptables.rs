@@ -1,10 +1,16 @@
 //! The redirect by the programs of iptables, for kernels without nftables: chains of our own in the
 //! nat tables of both families, and a jump to each that stands before everybody else's rules.
 
+mod changes;
+mod family;
+
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
+use self::changes::Changes;
+use self::family::{FAMILIES, Family};
 use super::{Error, Rule};
 
 /// Seconds to wait for another program that holds the iptables lock.
@@ -13,15 +19,13 @@ const LOCK_SECONDS: &str = "5";
 /// The built-in chains of the nat table that new connections enter by.
 const ENTRANCES: [&str; 2] = ["PREROUTING", "OUTPUT"];
 
-/// The programs of each family: the one the administrator chose, then the one that needs no
-/// nftables in the kernel.
-const IPV4_PROGRAMS: [&str; 2] = ["iptables", "iptables-legacy"];
-const IPV6_PROGRAMS: [&str; 2] = ["ip6tables", "ip6tables-legacy"];
-
 /// Chains whose names begin with `prefix`.
 #[derive(Debug)]
 pub(super) struct Iptables {
     prefix: String,
+    /// The program of each family that has installed its rules.
+    programs: [Option<&'static str>; 2],
+    changes: Changes,
 }
 
 /// The nat table of one family, as one program shows it.
@@ -34,54 +38,77 @@ struct Nat {
 
 impl Iptables {
     pub(super) fn install(table: &str, rules: &[Rule]) -> Result<Self, Error> {
-        let this = Self { prefix: table.to_uppercase() };
+        let mut this = Self::new(table);
         this.replace(rules)?;
         Ok(this)
     }
 
     /// Goes on with the rules of another process.
     pub(super) fn inherit(table: &str, rules: &[Rule]) -> Result<Self, Error> {
-        let this = Self { prefix: table.to_uppercase() };
+        let mut this = Self::new(table);
         if !this.intact(rules)? {
             this.replace(rules)?;
         }
         Ok(this)
     }
 
+    fn new(table: &str) -> Self {
+        let prefix = table.to_uppercase();
+        let changes = Changes::open(&prefix);
+        Self { prefix, programs: [None; 2], changes }
+    }
+
+    /// Whether to ask [`Iptables::intact`], which starts a program for each family.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        self.changes.is_due(now)
+    }
+
     /// Sets the rules of both families, whatever is there of ours; on an error none stay.
-    pub(super) fn replace(&self, rules: &[Rule]) -> Result<(), Error> {
-        for (programs, rules) in by_family(rules) {
-            let outcome = match self.replace_by(programs[0], &rules) {
-                // The one that needs nftables lists an empty table where there are none.
-                Err(error) => self.replace_by(programs[1], &rules).map_err(|_| error),
-                outcome => outcome,
+    pub(super) fn replace(&mut self, rules: &[Rule]) -> Result<(), Error> {
+        for (index, family) in FAMILIES.iter().enumerate() {
+            let rules = of_family(family, rules);
+            let outcome = if rules.is_empty() {
+                remove_of(family, &self.prefix).map(|_| None)
+            } else {
+                self.replace_of(family, &rules).map(Some)
             };
-            if let Err(error) = outcome {
-                self.remove().ok();
-                return Err(error);
+            match outcome {
+                Ok(program) => self.programs[index] = program,
+                Err(error) => {
+                    self.remove().ok();
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    fn replace_by(&self, program: &'static str, rules: &[Rule]) -> Result<(), Error> {
-        match Nat::read_by(program) {
-            Ok(nat) => nat.restore(&install_script(&self.prefix, rules, &nat.listing)),
-            // Nothing to install there, and nothing can be left there.
-            Err(_) if rules.is_empty() => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// Returns the program that did it. The one that needs nftables may list an empty table where the
+    /// kernel has none, and then fails.
+    fn replace_of(&self, family: &Family, rules: &[Rule]) -> Result<&'static str, Error> {
+        let tables = family.tables();
+        let replace = |program, is_there: bool| {
+            let nat = if is_there { Nat::read(program)? } else { Nat::empty(program) };
+            nat.restore(&install_script(&self.prefix, rules, &nat.listing)).map(|()| program)
+        };
+        let [chosen, legacy] = family.programs;
+        replace(chosen, tables.nftables || tables.legacy)
+            .or_else(|error| replace(legacy, tables.legacy).map_err(|_| error))
     }
 
-    pub(super) fn intact(&self, rules: &[Rule]) -> Result<bool, Error> {
-        for (programs, rules) in by_family(rules) {
-            let is_installed = |nat: &Nat| is_installed(&self.prefix, &rules, &nat.listing);
-            if !rules.is_empty()
-                && !is_installed(&Nat::read(programs)?)
-                && !Nat::read_by(programs[1]).is_ok_and(|nat| is_installed(&nat))
-            {
-                return Ok(false);
+    pub(super) fn intact(&mut self, rules: &[Rule]) -> Result<bool, Error> {
+        for (index, family) in FAMILIES.iter().enumerate() {
+            let rules = of_family(family, rules);
+            if rules.is_empty() {
+                continue;
             }
+            let is_installed = |nat: &Nat| is_installed(&self.prefix, &rules, &nat.listing);
+            let installed_by = match self.programs[index] {
+                Some(program) => Some(Nat::read(program)?).filter(is_installed),
+                None => read_all(family).find(is_installed),
+            };
+            let Some(nat) = installed_by else { return Ok(false) };
+            self.programs[index] = Some(nat.program);
         }
         Ok(true)
     }
@@ -98,22 +125,38 @@ pub(super) fn remove_leftovers(table: &str) -> Result<bool, Error> {
 
 fn remove(prefix: &str) -> Result<bool, Error> {
     let mut removed = false;
-    for program in [IPV4_PROGRAMS, IPV6_PROGRAMS].concat() {
-        // A table that a program cannot read, it has not written to.
-        let Ok(nat) = Nat::read_by(program) else { continue };
-        if nat.has_any_of(prefix) {
-            nat.restore(&removal_script(prefix, &nat.listing))?;
-            removed = true;
-        }
+    for family in &FAMILIES {
+        removed |= remove_of(family, prefix)?;
     }
     Ok(removed)
 }
 
-fn by_family(rules: &[Rule]) -> [([&'static str; 2], Vec<Rule>); 2] {
-    let (ipv4, ipv6) = rules.iter().partition(|rule| rule.vip.is_ipv4());
-    [(IPV4_PROGRAMS, ipv4), (IPV6_PROGRAMS, ipv6)]
+fn remove_of(family: &Family, prefix: &str) -> Result<bool, Error> {
+    let mut removed = false;
+    for nat in read_all(family).filter(|nat| nat.has_any_of(prefix)) {
+        nat.restore(&removal_script(prefix, &nat.listing))?;
+        removed = true;
+    }
+    Ok(removed)
 }
 
+/// The tables of a family by each program that can read any, one after the other as they are asked
+/// for. A table that a program cannot read, it has not written to.
+fn read_all(family: &Family) -> impl Iterator<Item = Nat> + use<> {
+    let [chosen, legacy] = family.programs;
+    let tables = family.tables();
+    let by_nftables = tables.nftables.then_some([chosen, chosen]);
+    // On some systems the one that was chosen is the only one there is.
+    let by_legacy = tables.legacy.then_some([legacy, chosen]);
+    [by_nftables, by_legacy]
+        .into_iter()
+        .flatten()
+        .filter_map(|[first, second]| Nat::read(first).or_else(|_| Nat::read(second)).ok())
+}
+
+fn of_family(family: &Family, rules: &[Rule]) -> Vec<Rule> {
+    rules.iter().filter(|rule| family.has(rule.vip)).copied().collect()
+}
 /// Input for `iptables-restore --noflush`, which applies it at once or not at all. Naming a chain
 /// creates or empties it.
 fn install_script(prefix: &str, rules: &[Rule], listing: &[String]) -> String {
@@ -189,17 +232,17 @@ fn is_installed(prefix: &str, rules: &[Rule], listing: &[String]) -> bool {
 }
 
 impl Nat {
-    /// Reads the table by the first program that can; the error is the last one's.
-    fn read(programs: [&'static str; 2]) -> Result<Self, Error> {
-        Self::read_by(programs[0]).or_else(|_| Self::read_by(programs[1]))
-    }
-
-    fn read_by(program: &'static str) -> Result<Self, Error> {
+    fn read(program: &'static str) -> Result<Self, Error> {
         let mut command = Command::new(program);
         command.args(["-w", LOCK_SECONDS, "-t", "nat", "-S"]).stdin(Stdio::null());
         let output = run(&mut command, "")?;
         let listing = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
         Ok(Self { program, listing })
+    }
+
+    /// A table that is not there yet.
+    fn empty(program: &'static str) -> Self {
+        Self { program, listing: Vec::new() }
     }
 
     /// Whether chains of ours are there.

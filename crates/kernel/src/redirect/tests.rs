@@ -48,7 +48,7 @@ const LISTING: &str = r#"
 const OWNER: &str = "CPLB_TEST_OWNER";
 
 /// Runs a test in a namespace of its own.
-fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let namespace =
         Namespace::new().expect("these tests make network namespaces: run them as root");
     namespace.run(work).unwrap()
@@ -218,6 +218,29 @@ fn rules_of_iptables_change_hands_too() {
         assert_eq!(port_reached(V4.vip, 6443, &cable.there, &listeners), 6443);
         new.remove().unwrap();
         assert_eq!(port_reached(V6.vip, 6443, &cable.there, &listeners), 6443);
+    });
+}
+
+/// By notifications of nftables, or the size of the table.
+#[test]
+fn rules_of_iptables_that_others_remove_are_mended() {
+    let (cable, listeners) = host_with_vips();
+    cable.here(|| {
+        let mut redirect = Redirect::install_by(Method::Iptables, TABLE, &[V4]).unwrap();
+        let mut now = Instant::now();
+        // Its own changes are looked at, and others are none.
+        for _ in 0..10 {
+            now += Duration::from_secs(5);
+            assert!(!redirect.is_due(now) || redirect.intact().unwrap());
+        }
+        assert!(!redirect.is_due(now));
+        run("iptables", &["-t", "nat", "-F", "CPLB-PREROUTING"]);
+        assert_eq!(port_reached(V4.vip, 6443, &cable.there, &listeners), 6443);
+        assert!(redirect.is_due(now + Duration::from_secs(5)));
+        assert!(!redirect.intact().unwrap());
+        redirect.reinstall().unwrap();
+        assert!(redirect.intact().unwrap());
+        assert_eq!(port_reached(V4.vip, 6443, &cable.there, &listeners), 6444);
     });
 }
 

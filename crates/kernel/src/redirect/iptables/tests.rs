@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::*;
 use crate::redirect::Origin;
+use crate::redirect::tests::in_namespace;
 use crate::test_cable::{Cable, give, listen, port_reached, run};
 
 const V4: Rule = Rule {
@@ -99,7 +100,7 @@ fn connections_reach_the_load_balancer() {
     });
     let reached = |expected: u16| assert_reached(&cable, &listeners, expected);
     let program =
-        cable.here(|| Nat::read(IPV4_PROGRAMS).expect("install the package iptables").program);
+        cable.here(|| Nat::read("iptables").expect("install the package iptables").program);
     for (program, chain) in [
         (program, "PREROUTING"),
         (program, "OUTPUT"),
@@ -111,7 +112,7 @@ fn connections_reach_the_load_balancer() {
     }
     reached(9999);
 
-    let iptables = cable.here(|| Iptables::install("cplb", &[V4, V6]).unwrap());
+    let mut iptables = cable.here(|| Iptables::install("cplb", &[V4, V6]).unwrap());
     reached(6444);
     assert!(cable.here(|| iptables.intact(&[V4, V6]).unwrap()));
 
@@ -123,6 +124,32 @@ fn connections_reach_the_load_balancer() {
     assert!(cable.here(|| remove_leftovers("cplb").unwrap()));
     assert!(!cable.here(|| remove_leftovers("cplb").unwrap()));
     reached(9999);
+}
+
+#[test]
+fn where_there_is_no_table_no_program_looks_for_ours() {
+    in_namespace(|| {
+        for family in &FAMILIES {
+            assert_eq!(read_all(family).count(), 0);
+            run(family.programs[1], &["-t", "nat", "-A", "OUTPUT", "-j", "ACCEPT"]);
+            let programs: Vec<&str> = read_all(family).map(|nat| nat.program).collect();
+            assert_eq!(programs, [family.programs[1]]);
+        }
+    });
+}
+
+/// Both iptables of this host are used: the one that was installed by is the one that is asked.
+#[test]
+fn rules_are_found_by_whichever_program_has_installed_them() {
+    in_namespace(|| {
+        let legacy = Nat::empty("iptables-legacy");
+        legacy.restore(&install_script("CPLB", &[V4], &[])).unwrap();
+        let mut iptables = Iptables::inherit("cplb", &[V4]).unwrap();
+        assert_eq!(iptables.programs, [Some("iptables-legacy"), None]);
+        assert!(iptables.intact(&[V4]).unwrap());
+        run("iptables-legacy", &["-t", "nat", "-F", "CPLB-OUTPUT"]);
+        assert!(!iptables.intact(&[V4]).unwrap());
+    });
 }
 
 fn assert_reached(cable: &Cable, listeners: &[TcpListener], expected: u16) {
