@@ -168,7 +168,7 @@ fn is_upgrade(request: &Request<Incoming>) -> bool {
 async fn upgrade(request: &Request<Incoming>, daemon: &dyn Reporting) -> Response<Full<Bytes>> {
     let refused = |reason: &str| respond(StatusCode::CONFLICT, TEXT, format!("{reason}\n"));
     let Some(upgrades) = daemon.upgrades() else {
-        return refused("only a controller can be upgraded as it runs");
+        return refused("only a controller can be upgraded as it runs; restart this worker");
     };
     let (reply, outcome) = oneshot::channel();
     let asked = UpgradeRequest::new(request.uri().query(), reply);

@@ -15,7 +15,8 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Error> {
             Severity::Warning => tracing::warn!("{finding}"),
         }
     }
-    loaded.settings.ok_or_else(|| Error::Invalid { path: path.to_owned() })
+    let findings = loaded.findings;
+    loaded.settings.ok_or_else(|| Error::Invalid { path: path.to_owned(), findings })
 }
 
 /// Reads the configuration and shows the findings with their source lines, passwords masked.

@@ -20,6 +20,8 @@ pub(crate) enum Error {
     Invalid {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        findings: Vec<config::Finding>,
     },
     /// The configuration asks for something that cannot be had here.
     #[error("{0}")]
@@ -131,6 +133,14 @@ const EX_NOPERM: u8 = 77;
 const EX_CONFIG: u8 = 78;
 
 impl Error {
+    /// All of it, for somebody who has not seen what was written before.
+    pub(crate) fn in_full(&self) -> String {
+        let Self::Invalid { path, findings } = self else { return self.to_string() };
+        let errors = findings.iter().filter(|it| it.severity == config::Severity::Error);
+        let findings: Vec<_> = errors.map(ToString::to_string).collect();
+        format!("{}: not usable\n{}", path.display(), findings.join("\n"))
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Unreadable { .. }

@@ -19,6 +19,7 @@ use crate::status::{Histogram, Report};
 mod load_balancer;
 mod service;
 mod virtual_routers;
+mod virtual_servers;
 mod worker;
 
 #[cfg(test)]

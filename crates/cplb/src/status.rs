@@ -7,6 +7,7 @@ mod report;
 pub(crate) mod testing;
 mod text;
 mod view;
+mod virtual_servers;
 mod warnings;
 
 use std::io::{self, IsTerminal};
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 pub(crate) use page::page;
 pub(crate) use report::{
-    Apiserver, ExtraPort, Histogram, Keepalived, LoadBalancer, Report, VirtualRouter, Worker,
+    Apiserver, ExtraPort, Histogram, InKernel, Keepalived, LoadBalancer, RealServer, Report,
+    VirtualRouter, VirtualServer, Worker,
 };
 use tokio::sync::mpsc::UnboundedSender;
 pub(crate) use view::{View, load_balancer, milliseconds, time};

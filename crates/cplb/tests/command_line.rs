@@ -143,7 +143,7 @@ fn status_of_a_cluster() {
         "  cplb-vip-0: VRRPv2 router 51 on eth0 as 10.0.0.11, priority 200; ",
         "Load balancer on [::]:6444: 0 open, 0 accepted",
         "  redirects 10.0.0.100:6443 to 6444",
-        "  APISERVER                HEALTH        SINCE   LATENCY   OPEN  CONNECTS   FAILED",
+        "  APISERVER                HEALTH        SINCE   LATENCY   OPEN  CONNECTS         P50/P99   FAILED",
         "  10.0.0.11:6443           healthy ",
         "  10.0.0.12:6443           healthy ",
         "  10.0.0.13:6443           healthy ",

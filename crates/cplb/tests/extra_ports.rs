@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{CPLB, Cluster, certificates, on};
+use common::{CPLB, Cluster, certificates, on, try_on};
 use kernel::address::VirtualAddress;
 use lab::world::{Host, Plan};
 use rustix::process::Signal;
@@ -264,10 +264,22 @@ fn a_reload_adds_and_removes_a_port_and_leaves_the_rest_alone() {
     let rules = on(cluster.world.node(holder).host(), "nft list ruleset");
     assert!(rules.contains(":9553") && !rules.contains(":19443"), "{rules}");
 
-    // What all ports have in common needs a restart.
-    let common = document(virtual_ips, moved) + "        balance: leastConnections\n";
+    // What all ports have in common may change as well.
+    let client = "10.0.0.50/32";
+    let common = document(virtual_ips, moved) + &format!("        allowedSources: [{client}]\n");
     let log = reload(&mut cluster, holder, &common);
-    assert!(log.contains("SIGHUP: loadBalancer.balance can only be changed by a restart"), "{log}");
+    assert!(log.contains("configuration applied"), "{log}");
+    assert_eq!(
+        certificates(cluster.world.client(), "10.0.0.100:9443", 3),
+        times(1, &["join-1", "join-2", "join-3"])
+    );
+    let node = cluster.world.node((holder + 1) % 3).host();
+    let door = format!("{}:9553", cluster.address(holder));
+    let sent_away = try_on(node, &format!("openssl s_client -connect {door}"));
+    assert!(!sent_away.status.success());
+    assert_eq!(port_at(&cluster, holder, 9443).unwrap()["rejected_by_reason"]["foreign"], 1);
+    let status = cluster.status_of(holder).unwrap();
+    assert_eq!(status["load_balancer"]["rejected_by_reason"]["foreign"], 0);
     assert_eq!(cluster.moves_since(begin), 0);
     assert!(cluster.status_of(holder).unwrap()["ready"] == true);
 }

@@ -248,8 +248,8 @@ fn a_faulty_file_changes_nothing_and_says_where_it_is_faulty() {
             format!("SIGHUP: {}: controlPlaneLoadBalancing is not enabled", path.display()),
         ),
         (
-            with_load_balancer(&[FIRST, SECOND_MOVED], "maxConnections: 9"),
-            "SIGHUP: loadBalancer.maxConnections can only be changed by a restart".to_owned(),
+            with_load_balancer(&[FIRST, SECOND_MOVED], "redirect: iptables"),
+            "SIGHUP: loadBalancer.redirect can only be changed by a restart".to_owned(),
         ),
     ] {
         let log = reload(&mut cluster, &faulty);

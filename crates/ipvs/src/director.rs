@@ -138,11 +138,11 @@ impl Director {
         self.leaving.values().copied().chain(self.real_servers.next_deadline()).min()
     }
 
-    /// The services of ours as they are in the kernel, with their real servers and the numbers of
-    /// connections.
+    /// The services at the addresses of the settings as they are in the kernel, with their real
+    /// servers and the numbers of connections. They may be somebody else's ([`Settings::services`]).
     pub fn services(&mut self) -> Result<Vec<Installed>, Error> {
         let mut services = Vec::new();
-        for address in self.service_addresses() {
+        for address in self.settings.virtual_servers.iter().map(|server| server.address) {
             if let Some(service) = self.ipvs.service(address)? {
                 let real_servers = self.ipvs.destinations(address)?;
                 services.push(Installed { service, real_servers });

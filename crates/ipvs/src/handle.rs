@@ -13,7 +13,7 @@ use kernel::ipvs::LastWill;
 use tracing::{info, warn};
 
 use crate::real_servers::LeftOut;
-use crate::{Director, Error, Installed, Settings};
+use crate::{Director, Error, Installed, Overview, Settings};
 
 /// The services of this node, kept by a thread of their own.
 ///
@@ -27,16 +27,8 @@ use crate::{Director, Error, Installed, Settings};
 /// node goes on to be one of the real servers.
 pub struct Handle {
     commands: Sender<Command>,
-    trouble: Arc<ArcSwap<Trouble>>,
+    overview: Arc<ArcSwap<Overview>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What does not go well at this moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Trouble {
-    /// Why the kernel is not as it should be; it is tried again every second.
-    error: Option<String>,
-    left_out: Vec<LeftOut>,
 }
 
 enum Command {
@@ -65,8 +57,8 @@ impl Handle {
     pub fn start(settings: Settings) -> Result<Self, Error> {
         let (commands, receiver) = mpsc::channel();
         let (opened, outcome) = mpsc::sync_channel(1);
-        let trouble = Arc::new(ArcSwap::default());
-        let told = Arc::clone(&trouble);
+        let overview = Arc::new(ArcSwap::default());
+        let told = Arc::clone(&overview);
         let work = move || match Keeper::open(settings, told) {
             Ok(keeper) => {
                 let _ = opened.send(Ok(()));
@@ -77,7 +69,7 @@ impl Handle {
         let thread =
             thread::Builder::new().name("ipvs".into()).spawn(work).map_err(Error::Thread)?;
         outcome.recv().unwrap_or_else(|_| Err(no_answer()))?;
-        Ok(Self { commands, trouble, thread: Some(thread) })
+        Ok(Self { commands, overview, thread: Some(thread) })
     }
 
     /// Names the real servers that may be used. Does not wait. Before the first time there are none,
@@ -106,20 +98,15 @@ impl Handle {
             .unwrap_or_else(|| Err(no_answer()))
     }
 
-    /// The services as they are in the kernel, with their real servers and the numbers of
-    /// connections; none on a node that does not hold their addresses.
+    /// The services as they are in the kernel at this moment, with their real servers and the
+    /// numbers of connections; none on a node that does not hold their addresses.
     pub fn services(&self) -> Result<Vec<Installed>, Error> {
         self.give_and_wait(PATIENCE, Command::Services).unwrap_or_else(|| Err(no_answer()))
     }
 
-    /// Why the kernel is not as it should be, if so; it is tried again every second.
-    pub fn error(&self) -> Option<String> {
-        self.trouble.load().error.clone()
-    }
-
-    /// Usable real servers that a service cannot use all the same.
-    pub fn left_out(&self) -> Vec<LeftOut> {
-        self.trouble.load().left_out.clone()
+    /// What this node balances, without waiting for it.
+    pub fn overview(&self) -> Arc<Overview> {
+        self.overview.load_full()
     }
 
     fn give(&self, command: Command) {
@@ -150,7 +137,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Handle").field("trouble", &self.trouble).finish_non_exhaustive()
+        formatter.debug_struct("Handle").field("overview", &self.overview).finish_non_exhaustive()
     }
 }
 
@@ -172,15 +159,17 @@ fn start_last_will(director: &Director) -> Result<Option<LastWill>, Error> {
 struct Keeper {
     director: Director,
     last_will: Option<LastWill>,
-    trouble: Arc<ArcSwap<Trouble>>,
-    current: Trouble,
+    published: Arc<ArcSwap<Overview>>,
+    current: Overview,
 }
 
 impl Keeper {
-    fn open(settings: Settings, trouble: Arc<ArcSwap<Trouble>>) -> Result<Self, Error> {
+    fn open(settings: Settings, published: Arc<ArcSwap<Overview>>) -> Result<Self, Error> {
         let director = Director::open(settings)?;
         match start_last_will(&director) {
-            Ok(last_will) => Ok(Self { director, last_will, trouble, current: Trouble::default() }),
+            Ok(last_will) => {
+                Ok(Self { director, last_will, published, current: Overview::default() })
+            }
             Err(error) => {
                 director.remove()?;
                 Err(error)
@@ -277,7 +266,7 @@ impl Keeper {
         self.tell(outcome.map(drop));
     }
 
-    /// Logs an error once, and its end.
+    /// Logs an error once, and its end. Publishes what there is now.
     fn tell(&mut self, outcome: Result<(), Error>) {
         let error = outcome.err().map(|error| error.to_string());
         if error != self.current.error {
@@ -287,6 +276,11 @@ impl Keeper {
             }
         }
         self.current.error = error;
-        self.trouble.store(Arc::new(self.current.clone()));
+        self.publish();
+    }
+    fn publish(&mut self) {
+        // What cannot be read is not there for people either; the error is told elsewhere.
+        self.current.services = self.director.services().unwrap_or_default();
+        self.published.store(Arc::new(self.current.clone()));
     }
 }

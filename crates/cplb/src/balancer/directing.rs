@@ -1,9 +1,11 @@
 //! Balancing by the kernel (IPVS).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use kernel::redirect::{self, Redirect};
 
 use super::presence::{NOTICE, Presence};
@@ -23,7 +25,9 @@ pub(crate) struct Directing {
 /// What others look at.
 pub(crate) struct Parts {
     pub(crate) director: Arc<ipvs::Handle>,
-    pub(crate) settings: Mutex<ipvs::Settings>,
+    settings: Mutex<ipvs::Settings>,
+    /// Usable apiservers that get no connections, since their nodes do not carry the addresses.
+    absent: ArcSwap<BTreeSet<SocketAddr>>,
 }
 
 impl Directing {
@@ -35,7 +39,8 @@ impl Directing {
             rules => Some(Redirect::install_by(plan.redirect_by, redirect::TABLE, rules)?),
         };
         let settings = Mutex::new(plan.settings.clone());
-        let parts = Arc::new(Parts { director: Arc::clone(&director), settings });
+        let absent = ArcSwap::default();
+        let parts = Arc::new(Parts { director: Arc::clone(&director), settings, absent });
         // The link with the addresses is there now.
         let presence = plan.presence_port.map(Presence::start);
         Ok(Self { plan, director, redirect, presence, parts })
@@ -43,7 +48,13 @@ impl Directing {
 
     /// Of these apiservers those that IPVS can send connections to.
     pub(crate) fn reachable(&self, servers: &[SocketAddr]) -> Vec<SocketAddr> {
-        self.presence.as_ref().map_or_else(|| servers.to_vec(), |presence| presence.of(servers))
+        let reachable = match &self.presence {
+            Some(presence) => presence.of(servers),
+            None => servers.to_vec(),
+        };
+        let absent = servers.iter().filter(|server| !reachable.contains(server));
+        self.parts.absent.store(Arc::new(absent.copied().collect()));
+        reachable
     }
 
     /// Waits until [`Directing::reachable`] may have another answer.
@@ -66,7 +77,7 @@ impl Directing {
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        self.director.error().is_none()
+        self.director.overview().error.is_none()
     }
 
     pub(crate) fn mend(&mut self) {
@@ -102,6 +113,10 @@ impl Directing {
 impl Parts {
     pub(crate) fn settings(&self) -> ipvs::Settings {
         self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn absent(&self) -> Arc<BTreeSet<SocketAddr>> {
+        self.absent.load_full()
     }
 
     fn set_settings(&self, settings: ipvs::Settings) {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::feed;
-use super::proxying::{needs_restart, pass_on_evidence};
+use super::proxying::pass_on_evidence;
 use crate::error::Error;
 use crate::plan::ExtraPortPlan;
 
@@ -48,15 +48,9 @@ impl ExtraPorts {
         mut bind: impl FnMut(proxy::Settings) -> Result<Proxy, Error>,
     ) -> Result<Prepared, Error> {
         let mut prepare = |plan: &ExtraPortPlan| {
-            let there = self.0.iter().find(|it| it.plan.proxy.listen == plan.proxy.listen);
-            let proxy = match there {
-                Some(there) if there.plan.proxy != plan.proxy => {
-                    return Err(needs_restart(&plan.proxy, &there.plan.proxy));
-                }
-                Some(_) => None,
-                None => Some(bind(plan.proxy.clone())?),
-            };
-            Ok((plan.clone(), proxy))
+            let is_there = self.0.iter().any(|it| it.plan.proxy.listen == plan.proxy.listen);
+            let proxy = if is_there { None } else { Some(bind(plan.proxy.clone())?) };
+            Ok::<_, Error>((plan.clone(), proxy))
         };
         Ok(Prepared(plans.iter().map(&mut prepare).collect::<Result<_, _>>()?))
     }
@@ -78,9 +72,7 @@ impl ExtraPorts {
             let extra = match (proxy, there.map(|index| before.swap_remove(index))) {
                 (Some(proxy), _) => ExtraPort::open(plan, proxy, hosts),
                 (None, Some(mut there)) => {
-                    if there.plan != plan {
-                        there.feed(plan, hosts);
-                    }
+                    there.change(plan, hosts);
                     there
                 }
                 (None, None) => unreachable!("what is not there was bound"),
@@ -118,6 +110,17 @@ impl ExtraPort {
         let reporter = Arc::new(ArcSwap::from_pointee(backends.reporter()));
         pass_on_evidence(&proxy, Arc::clone(&reporter));
         Self { plan, proxy, reporter, backends, feeder }
+    }
+
+    /// What is the same goes on.
+    fn change(&mut self, plan: ExtraPortPlan, hosts: &watch::Receiver<Arc<Snapshot>>) {
+        self.proxy.change(&plan.proxy);
+        let is_checked_alike = (plan.port, &plan.check, &plan.health)
+            == (self.plan.port, &self.plan.check, &self.plan.health);
+        match is_checked_alike {
+            true => self.plan = plan,
+            false => self.feed(plan, hosts),
+        }
     }
 
     /// Feeds the proxy by other checks from now on.

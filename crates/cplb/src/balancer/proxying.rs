@@ -172,9 +172,6 @@ impl Proxying {
             return Err(Error::NeedsRestart("loadBalancer.redirect"));
         }
         let moved = plan.proxy.listen != self.plan.proxy.listen;
-        if !moved && plan.proxy != self.plan.proxy {
-            return Err(needs_restart(&plan.proxy, &self.plan.proxy));
-        }
         let proxy = if moved { Some(Proxy::bind(plan.proxy.clone())?) } else { None };
         let extra_ports = self.extra_ports.prepare(&plan.extra_ports, bind)?;
         Ok(Change { plan, proxy, extra_ports })
@@ -195,6 +192,8 @@ impl Proxying {
             let proxy = proxy.start_with(usable)?;
             pass_on_evidence(&proxy, Arc::clone(&self.reporter));
             replaced.push(std::mem::replace(&mut parts.proxy, proxy));
+        } else {
+            parts.proxy.change(&plan.proxy);
         }
         parts.draining.extend(replaced.iter().cloned());
         if plan.redirects != self.plan.redirects {
@@ -351,21 +350,6 @@ impl vip::Service for Served {
             parts.load().reset_if(&addresses);
         });
     }
-}
-
-/// Why a proxy with these settings cannot take the place of one that listens there already.
-pub(super) fn needs_restart(new: &proxy::Settings, old: &proxy::Settings) -> Error {
-    let changed = [
-        ("loadBalancer.balance", new.choice != old.choice),
-        ("loadBalancer.rebalance", new.rebalance != old.rebalance),
-        ("loadBalancer.allowedSources", new.allowed_sources != old.allowed_sources),
-        (
-            "loadBalancer.maxConnectionsPerSource",
-            new.max_connections_per_source != old.max_connections_per_source,
-        ),
-    ];
-    let changed = changed.iter().find_map(|(name, changed)| changed.then_some(*name));
-    Error::NeedsRestart(changed.unwrap_or("loadBalancer.maxConnections"))
 }
 
 /// On a thread of its own, since the proxy speaks over a channel of the standard library. It ends

@@ -21,7 +21,7 @@ impl Node<'_> {
                 self.upgrade = Some(successor.for_request(request));
             }
             Err(Error::NotUpgraded(reason)) => request.answer(Err(reason)),
-            Err(error) => request.answer(Err(error.to_string())),
+            Err(error) => request.answer(Err(error.in_full())),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Families, Labels, unix_time};
+use super::{Families, Labels, unix_time, virtual_servers};
 use crate::status::{Apiserver, LoadBalancer};
 
 /// `proxied`: the connections go through this process, which can count them.
@@ -14,17 +14,7 @@ pub(super) fn encode(
         connections(families, balancer)?;
         backends(families, &balancer.apiservers)?;
     }
-    families.info(
-        "cplb_virtual_server",
-        "The IPVS services that this node has while it holds their address",
-        balancer.virtual_servers.iter().map(|server| {
-            vec![
-                ("address", server.address.to_string()),
-                ("scheduler", server.scheduler.to_owned()),
-                ("forwarding", server.forwarding.to_owned()),
-            ]
-        }),
-    )?;
+    virtual_servers::encode(families, &balancer.virtual_servers)?;
     families.gauge(
         "cplb_discovery_fail_open",
         "1 while no apiserver is healthy and all known ones stay in use",

@@ -1,6 +1,7 @@
 use super::*;
 use crate::status::testing::{
-    foreign, report, report_of_keepalived, report_of_worker, report_with_extra_port,
+    foreign, report, report_of_director, report_of_keepalived, report_of_worker,
+    report_with_extra_port,
 };
 
 /// The lines that are no comments.
@@ -20,6 +21,7 @@ cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="initialize"} 0
 cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="backup"} 0
 cplb_vrrp_state{router="cplb-vip-0",family="ipv4",state="active"} 1
 cplb_vrrp_last_transition_timestamp_seconds{router="cplb-vip-0",family="ipv4"} 1700000029.5
+cplb_vrrp_transitions_total{router="cplb-vip-0",family="ipv4"} 3
 cplb_vrrp_became_active_total{router="cplb-vip-0",family="ipv4"} 2
 cplb_vrrp_priority{router="cplb-vip-0",family="ipv4"} 100
 cplb_vrrp_configured_priority{router="cplb-vip-0",family="ipv4"} 200
@@ -118,7 +120,7 @@ fn families_are_described() {
     assert_eq!(families.len(), count);
 }
 
-/// Nothing is told that nobody knows: keepalived's packets, the kernel's connections.
+/// Nothing is told that nobody knows: keepalived's packets, connections by another node.
 #[test]
 fn a_node_with_keepalived_and_ipvs() {
     let samples = samples(report_of_keepalived());
@@ -128,13 +130,50 @@ fn a_node_with_keepalived_and_ipvs() {
         "cplb_keepalived_restarts_total 2",
         r#"cplb_vip_held{router="cplb-vip-0",family="ipv4",address="10.0.0.100"} 0"#,
         r#"cplb_backend_healthy{backend="10.0.0.11:6443"} 1"#,
-        r#"cplb_virtual_server_info{address="10.0.0.100:6443",scheduler="rr",forwarding="DR"} 1"#,
+        r#"cplb_virtual_server_info{address="10.0.0.100:6443",scheduler="rr",forwarding="DR",persistence_seconds="360"} 1"#,
+        r#"cplb_virtual_server_here{address="10.0.0.100:6443"} 0"#,
+        r#"cplb_real_server_left_out{address="10.0.0.100:6443",backend="10.0.0.12:6443",reason="unhealthy"} 1"#,
     ] {
         assert!(samples.iter().any(|sample| sample == line), "{line} in {samples:#?}");
     }
-    for unknown in ["cplb_connections", "cplb_backend_connect", "advertisements", "realtime"] {
+    for unknown in [
+        "cplb_connections",
+        "cplb_backend_connect",
+        "cplb_real_server_weight",
+        "cplb_real_server_connections",
+        "advertisements",
+        "realtime",
+    ] {
         assert!(!samples.iter().any(|it| it.contains(unknown)), "{unknown} in {samples:#?}");
     }
+}
+
+/// What the holder has beside the others.
+const DIRECTOR: &str = r#"
+cplb_virtual_server_here{address="10.0.0.100:6443"} 1
+cplb_real_server_weight{address="10.0.0.100:6443",backend="10.0.0.11:6443"} 1
+cplb_real_server_weight{address="10.0.0.100:6443",backend="10.0.0.12:6443"} 0
+cplb_real_server_connections_active{address="10.0.0.100:6443",backend="10.0.0.11:6443"} 34
+cplb_real_server_connections_active{address="10.0.0.100:6443",backend="10.0.0.12:6443"} 2
+cplb_real_server_connections_inactive{address="10.0.0.100:6443",backend="10.0.0.11:6443"} 5
+cplb_real_server_connections_inactive{address="10.0.0.100:6443",backend="10.0.0.12:6443"} 0
+cplb_real_server_left_out{address="10.0.0.100:6443",backend="10.0.0.12:6443",reason="unhealthy"} 1
+cplb_real_server_left_out{address="10.0.0.100:6443",backend="10.0.0.13:6443",reason="absent"} 1
+"#;
+
+#[test]
+fn the_holder_with_ipvs_tells_of_the_kernels_connections() {
+    let text = samples(report_of_director()).join("\n");
+    assert!(text.contains(DIRECTOR), "{text}");
+}
+
+#[test]
+fn a_router_that_moves_with_another_one_names_it() {
+    let mut report = report();
+    report.virtual_routers[0].source = "fe80::b".parse().unwrap();
+    report.virtual_routers[0].follows = Some("10.0.0.11".parse().unwrap());
+    let info = r#"cplb_vrrp_router_info{router="cplb-vip-0",family="ipv6",interface="eth0",virtual_router_id="51",version="3",source="fe80::b",follows="10.0.0.11"} 1"#;
+    assert!(samples(report).contains(&info.to_owned()));
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub(super) fn encode(families: &mut Families<'_>, routers: &[VirtualRouter]) -> 
         routers.iter().filter_map(|it| Some((labels(it), unix_time(it.changed_at?)))),
     )?;
     families.counter(
+        "cplb_vrrp_transitions",
+        "Times the state changed",
+        routers.iter().map(|it| (labels(it), it.transition_count)),
+    )?;
+    families.counter(
         "cplb_vrrp_became_active",
         "Times the virtual router became Active",
         routers.iter().map(|it| (labels(it), it.became_active)),
@@ -138,6 +143,7 @@ fn description(router: &VirtualRouter) -> Labels {
         ("version", router.version.to_string()),
         ("source", router.source.to_string()),
     ]);
+    labels.extend(router.follows.map(|leader| ("follows", leader.to_string())));
     labels
 }
 

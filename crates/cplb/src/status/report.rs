@@ -59,6 +59,8 @@ pub(crate) struct VirtualRouter {
     pub(crate) version: u8,
     pub(crate) source: IpAddr,
     pub(crate) virtual_ips: Vec<String>,
+    /// The router of this node that it moves with: that of IPv4, by its address.
+    pub(crate) follows: Option<IpAddr>,
     /// Initialize, Backup or Active.
     pub(crate) state: &'static str,
     pub(crate) since_ms: u64,
@@ -84,6 +86,9 @@ pub(crate) struct VirtualRouter {
     pub(crate) packets_dropped: BTreeMap<&'static str, u64>,
     pub(crate) became_active: u64,
     pub(crate) address_mismatches: u64,
+    /// All that there were.
+    pub(crate) transition_count: u64,
+    /// The last of them, oldest first.
     pub(crate) transitions: Vec<Transition>,
 }
 
@@ -121,6 +126,9 @@ pub(crate) struct LoadBalancer {
     pub(crate) redirects: Vec<String>,
     /// Where the kernel balances (IPVS) and not the proxy.
     pub(crate) virtual_servers: Vec<VirtualServer>,
+    /// Why the kernel does not balance as it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ipvs_error: Option<String>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) open: usize,
     /// Most connections open at once.
@@ -174,10 +182,55 @@ pub(crate) struct Keepalived {
 pub(crate) struct VirtualServer {
     pub(crate) address: SocketAddr,
     /// As ipvsadm(8) names it.
-    pub(crate) scheduler: &'static str,
+    pub(crate) scheduler: String,
     /// NAT, DR or TUN.
     pub(crate) forwarding: &'static str,
     pub(crate) persistence_seconds: Option<u64>,
+    /// Whether this node has the service now: the holder of its address does, the others would.
+    pub(crate) here: bool,
+    pub(crate) real_servers: Vec<RealServer>,
+}
+
+/// An apiserver behind an IPVS service.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RealServer {
+    pub(crate) address: SocketAddr,
+    /// `None` where the kernel does not have it.
+    #[serde(flatten)]
+    pub(crate) in_kernel: Option<InKernel>,
+    /// Why it gets no new connections.
+    pub(crate) left_out: Option<LeftOut>,
+    /// The same for people; empty where it gets some.
+    pub(crate) reason: &'static str,
+}
+
+/// What the kernel says of a real server.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct InKernel {
+    /// 0 gives it no new connections; those it has go on.
+    pub(crate) weight: u32,
+    /// Established connections.
+    pub(crate) active: u32,
+    /// Connections not established yet, or not any more.
+    pub(crate) inactive: u32,
+}
+
+/// Why an apiserver gets no new connections by an IPVS service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LeftOut {
+    /// Its checks say so.
+    Unhealthy,
+    /// The cluster names it no more.
+    Gone,
+    /// Its node does not carry the virtual address.
+    Absent,
+    /// The service is IPv4 and this one IPv6, or the other way round.
+    OtherFamily,
+    /// Only NAT can change the port.
+    OtherPort,
+    /// The kernel does not have it, for a reason of keepalived's.
+    Missing,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -217,6 +270,9 @@ pub(crate) struct Histogram {
     pub(crate) buckets: Vec<Bucket>,
     pub(crate) count: u64,
     pub(crate) sum_ms: f64,
+    /// Half of them took no longer, 99 of 100; `None` of none. The last bound stands for more.
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
 }
 
 /// How often it took at most so long.
@@ -234,5 +290,40 @@ impl Foreign {
     /// Whether it was heard lately.
     pub(crate) const fn is_present(&self) -> bool {
         self.heard_ms < GONE_AFTER_MS
+    }
+}
+
+impl RealServer {
+    pub(crate) fn new(
+        address: SocketAddr,
+        in_kernel: Option<InKernel>,
+        left_out: Option<LeftOut>,
+    ) -> Self {
+        Self { address, in_kernel, left_out, reason: left_out.map_or("", LeftOut::sentence) }
+    }
+}
+
+impl LeftOut {
+    /// As metrics and JSON name it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "unhealthy",
+            Self::Gone => "gone",
+            Self::Absent => "absent",
+            Self::OtherFamily => "other_family",
+            Self::OtherPort => "other_port",
+            Self::Missing => "missing",
+        }
+    }
+
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "not healthy",
+            Self::Gone => "no apiserver of the cluster any more",
+            Self::Absent => "its node does not carry the virtual IP: is cplb running there?",
+            Self::OtherFamily => "of the other address family, which IPVS cannot reach",
+            Self::OtherPort => "at another port, which only lbKind NAT can reach",
+            Self::Missing => "not in the kernel: keepalived's own check of it may fail",
+        }
     }
 }

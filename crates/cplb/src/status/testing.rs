@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Report;
 use super::report::{
-    Apiserver, Bucket, ExtraPort, Foreign, Histogram, Keepalived, Listener, LoadBalancer, Peer,
-    Transition, VirtualRouter, VirtualServer, Worker,
+    Apiserver, Bucket, ExtraPort, Foreign, Histogram, InKernel, Keepalived, LeftOut, Listener,
+    LoadBalancer, Peer, RealServer, Transition, VirtualRouter, VirtualServer, Worker,
 };
 
 /// 2023-11-14T22:13:20Z
@@ -61,6 +61,8 @@ pub(crate) fn virtual_router() -> VirtualRouter {
         packets_dropped: BTreeMap::from([("other_router", 90), ("password", 7), ("ttl", 1)]),
         became_active: 2,
         address_mismatches: 0,
+        follows: None,
+        transition_count: 3,
         transitions: vec![Transition {
             time: "2023-11-14T22:13:49.500Z".to_owned(),
             from: "Backup",
@@ -98,10 +100,32 @@ pub(crate) fn report_of_keepalived() -> Report {
         balancer.redirects.clear();
         balancer.virtual_servers.push(VirtualServer {
             address: "10.0.0.100:6443".parse().unwrap(),
-            scheduler: "rr",
+            scheduler: "rr".to_owned(),
             forwarding: "DR",
             persistence_seconds: Some(360),
+            here: false,
+            real_servers: vec![
+                RealServer::new("10.0.0.11:6443".parse().unwrap(), None, None),
+                RealServer::new("10.0.0.12:6443".parse().unwrap(), None, Some(LeftOut::Unhealthy)),
+            ],
         });
+    }
+    report
+}
+
+/// The same node as the holder, which balances; a third node does not run cplb.
+pub(crate) fn report_of_director() -> Report {
+    let mut report = report_of_keepalived();
+    let router = &mut report.virtual_routers[0];
+    (router.state, router.holder) = ("Active", Some(router.source));
+    if let Some(balancer) = &mut report.load_balancer {
+        let server = &mut balancer.virtual_servers[0];
+        server.here = true;
+        let in_kernel = |weight, active, inactive| Some(InKernel { weight, active, inactive });
+        server.real_servers[0].in_kernel = in_kernel(1, 34, 5);
+        server.real_servers[1].in_kernel = in_kernel(0, 2, 0);
+        let absent = "10.0.0.13:6443".parse().unwrap();
+        server.real_servers.push(RealServer::new(absent, None, Some(LeftOut::Absent)));
     }
     report
 }
@@ -182,6 +206,8 @@ fn load_balancer() -> LoadBalancer {
                 .into(),
             count: 41,
             sum_ms: 1_150.5,
+            p50_ms: Some(0.2025),
+            p99_ms: Some(1_000.0),
         },
         open: 3,
         connects: 41,
@@ -195,6 +221,7 @@ fn load_balancer() -> LoadBalancer {
         listen: vec!["[::]:6444".parse().unwrap()],
         redirects: vec!["10.0.0.100:6443 to 6444".to_owned()],
         virtual_servers: Vec::new(),
+        ipvs_error: None,
         listeners: vec![Listener {
             address: "[::]:6444".parse().unwrap(),
             accepted: 82,

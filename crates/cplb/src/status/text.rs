@@ -1,4 +1,5 @@
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -10,6 +11,7 @@ use super::report::{Apiserver, Keepalived, LoadBalancer, VirtualRouter, Worker};
 
 #[cfg(test)]
 mod tests;
+mod virtual_servers;
 
 /// A report for people: what matters first, and nothing that does not.
 pub(crate) struct Text<'a> {
@@ -142,6 +144,8 @@ fn write_virtual_router(
     let virtual_ips = router.virtual_ips.join(", ");
     let since = Ago(router.since_ms);
     let place = match (router.state, router.holder) {
+        // It was so before this process took over.
+        ("Active", _) if router.reason.is_empty() => format!("is {good}HERE{reset} since {since}"),
         ("Active", _) => format!("is {good}HERE{reset} since {since}: {}", router.reason),
         (_, Some(holder)) => format!("is at {holder}; this node is Backup since {since}"),
         ("Backup", None) if by_keepalived => {
@@ -166,6 +170,9 @@ fn write_virtual_router(
         Ordering::Equal => {}
         // One more, so that routers that follow nobody give way.
         Ordering::Greater => write!(f, " (with its IPv4 router)")?,
+    }
+    if let Some(leader) = router.follows {
+        write!(f, ", moves with {leader}")?;
     }
     if let Some(dialect) = router.checksum {
         write!(f, ", checksum {dialect}")?;
@@ -201,6 +208,12 @@ fn write_virtual_router(
         let time = transition.time.get(11..23).unwrap_or(&transition.time);
         writeln!(f, "  {time}Z {} -> {}: {}", transition.from, transition.to, transition.reason)?;
     }
+    let shown = router.transitions.len().min(SHOWN) as u64;
+    match router.transition_count.saturating_sub(shown) {
+        0 => {}
+        1 => writeln!(f, "  and one transition before")?,
+        earlier => writeln!(f, "  and {earlier} transitions before")?,
+    }
     Ok(())
 }
 
@@ -210,7 +223,7 @@ fn write_load_balancer(
     ink: Ink,
 ) -> fmt::Result {
     if !balancer.virtual_servers.is_empty() {
-        write_virtual_servers(f, balancer, ink)?;
+        virtual_servers::write(f, &balancer.virtual_servers, ink)?;
     } else if !balancer.listen.is_empty() {
         write_proxy(f, ["Load balancer", "APISERVER"], balancer, ink)?;
     }
@@ -252,8 +265,11 @@ fn write_proxy(
         balancer.open,
         balancer.accepted
     )?;
+    if balancer.rejected > 0 {
+        write!(f, ", {} rejected", balancer.rejected)?;
+        write_reasons(f, &balancer.rejected_by_reason)?;
+    }
     for (count, what) in [
-        (balancer.rejected, "rejected"),
         (balancer.unserved, "unserved"),
         (balancer.retries, "retried"),
         (balancer.replays, "replayed"),
@@ -264,37 +280,42 @@ fn write_proxy(
         }
     }
     writeln!(f)?;
+    // One says nothing that the line above does not.
+    for listener in balancer.listeners.iter().filter(|_| balancer.listeners.len() > 1) {
+        write!(f, "  at {}: {} accepted", listener.address, listener.accepted)?;
+        let rejected: u64 = listener.rejected_by_reason.values().sum();
+        if rejected > 0 {
+            write!(f, ", {rejected} rejected")?;
+            write_reasons(f, &listener.rejected_by_reason)?;
+        }
+        writeln!(f)?;
+    }
     for redirect in &balancer.redirects {
         writeln!(f, "  redirects {redirect}")?;
     }
     writeln!(
         f,
-        "  {:<24} {:<10} {:>8} {:>9} {:>6} {:>9} {:>8}",
-        column, "HEALTH", "SINCE", "LATENCY", "OPEN", "CONNECTS", "FAILED"
+        "  {:<24} {:<10} {:>8} {:>9} {:>6} {:>9} {:>15} {:>8}",
+        column, "HEALTH", "SINCE", "LATENCY", "OPEN", "CONNECTS", "P50/P99", "FAILED"
     )?;
     for apiserver in &balancer.apiservers {
         write_apiserver(f, apiserver, ink)?;
-        let Apiserver { open, connects, failures, .. } = apiserver;
-        write!(f, " {open:>6} {connects:>9} {failures:>8}")?;
+        let Apiserver { open, connects, failures, connect_latency, .. } = apiserver;
+        let took = match (connect_latency.p50_ms, connect_latency.p99_ms) {
+            (Some(p50), Some(p99)) => format!("{p50:.1}/{p99:.1} ms"),
+            _ => "-".to_owned(),
+        };
+        write!(f, " {open:>6} {connects:>9} {took:>15} {failures:>8}")?;
         write_trouble(f, apiserver)?;
     }
     Ok(())
 }
 
-fn write_virtual_servers(
-    f: &mut fmt::Formatter<'_>,
-    balancer: &LoadBalancer,
-    ink: Ink,
-) -> fmt::Result {
-    writeln!(f, "{}Load balancer{} by IPVS, where the virtual IP is", ink.strong, ink.reset)?;
-    for server in &balancer.virtual_servers {
-        write!(f, "  {} {} {}", server.address, server.scheduler, server.forwarding)?;
-        match server.persistence_seconds {
-            Some(seconds) => writeln!(f, ", persistent for {seconds} s")?,
-            None => writeln!(f)?,
-        }
-    }
-    Ok(())
+/// Those that there are, by the names that the metrics have.
+fn write_reasons(f: &mut fmt::Formatter<'_>, reasons: &BTreeMap<&str, u64>) -> fmt::Result {
+    let met = reasons.iter().filter(|(_, count)| **count > 0);
+    let met: Vec<String> = met.map(|(reason, count)| format!("{count} {reason}")).collect();
+    write!(f, " ({})", met.join(", "))
 }
 
 fn write_checks(f: &mut fmt::Formatter<'_>, balancer: &LoadBalancer, ink: Ink) -> fmt::Result {

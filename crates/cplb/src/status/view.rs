@@ -15,8 +15,9 @@ use vrrp::{Checksum, State};
 
 use super::report::{
     Apiserver, Bucket, ExtraPort, Foreign, Histogram, Keepalived, Listener, LoadBalancer, Peer,
-    Report, Transition, VirtualRouter, VirtualServer,
+    Report, Transition, VirtualRouter,
 };
+use super::virtual_servers::Known;
 use super::{Reporting, warnings};
 use crate::balancer::{ExtraPortParts, ForwarderParts, Parts};
 use crate::controller;
@@ -98,15 +99,16 @@ impl View {
                     ..proxied(&parts.proxy, snapshot, &parts.redirects)
                 }
             }
-            ForwarderParts::Ipvs(parts) => LoadBalancer {
-                virtual_servers: parts
-                    .settings()
-                    .virtual_servers
-                    .iter()
-                    .map(virtual_server)
-                    .collect(),
-                ..load_balancer(&proxy::Stats::default(), snapshot)
-            },
+            ForwarderParts::Ipvs(parts) => {
+                let (overview, absent) = (parts.director.overview(), parts.absent());
+                let known = Known { overview: &overview, snapshot: &snapshot, absent: &absent };
+                let servers = parts.settings().virtual_servers;
+                LoadBalancer {
+                    virtual_servers: servers.iter().map(|it| known.virtual_server(it)).collect(),
+                    ipvs_error: overview.error.clone(),
+                    ..load_balancer(&proxy::Stats::default(), snapshot)
+                }
+            }
         })
     }
 }
@@ -140,6 +142,7 @@ pub(crate) fn load_balancer(stats: &proxy::Stats, snapshot: Snapshot) -> LoadBal
         listen: stats.listeners.iter().map(|listener| listener.address).collect(),
         redirects: Vec::new(),
         virtual_servers: Vec::new(),
+        ipvs_error: None,
         listeners: stats
             .listeners
             .iter()
@@ -235,6 +238,8 @@ fn virtual_router(instance: &vip::InstanceStatus) -> VirtualRouter {
         packets_dropped: instance.counters.dropped.clone(),
         became_active: instance.counters.became_active,
         address_mismatches: instance.counters.address_mismatch,
+        follows: instance.follows,
+        transition_count: instance.counters.transitions,
         transitions: instance
             .transitions
             .iter()
@@ -253,7 +258,6 @@ fn router_of_keepalived(instance: &keepalived::InstanceStatus) -> VirtualRouter 
     let unknown: IpAddr =
         if ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = instance.source.unwrap_or(unknown);
-    let entered = instance.transitions.iter().filter(|it| it.transition.to == State::Active);
     VirtualRouter {
         name: instance.name.clone(),
         interface: instance.interface.clone(),
@@ -271,7 +275,8 @@ fn router_of_keepalived(instance: &keepalived::InstanceStatus) -> VirtualRouter 
         holder: (instance.state == State::Active).then_some(source),
         priority: instance.priority.0,
         configured_priority: instance.priority.1,
-        became_active: entered.count() as u64,
+        transition_count: instance.transition_count,
+        became_active: instance.became_active,
         transitions: instance
             .transitions
             .iter()
@@ -282,6 +287,8 @@ fn router_of_keepalived(instance: &keepalived::InstanceStatus) -> VirtualRouter 
                 reason: past.transition.reason.clone(),
             })
             .collect(),
+        // Whatever moves them together is keepalived's.
+        follows: None,
         // keepalived keeps what it hears to itself.
         peers: Vec::new(),
         foreign: Vec::new(),
@@ -291,19 +298,6 @@ fn router_of_keepalived(instance: &keepalived::InstanceStatus) -> VirtualRouter 
         advertisements_received: 0,
         packets_dropped: BTreeMap::new(),
         address_mismatches: 0,
-    }
-}
-
-fn virtual_server(server: &ipvs::VirtualServer) -> VirtualServer {
-    VirtualServer {
-        address: server.address,
-        scheduler: server.scheduler.name(),
-        forwarding: match server.forwarding {
-            ipvs::Forwarding::Masquerading => "NAT",
-            ipvs::Forwarding::Tunnel => "TUN",
-            _ => "DR",
-        },
-        persistence_seconds: server.persistence.map(|time| time.as_secs()),
     }
 }
 
@@ -359,6 +353,8 @@ fn histogram(of: &proxy::LatencyHistogram) -> Histogram {
         buckets: of.buckets.iter().map(bucket).collect(),
         count: of.count,
         sum_ms: milliseconds(of.sum),
+        p50_ms: of.quantile(0.5).map(milliseconds),
+        p99_ms: of.quantile(0.99).map(milliseconds),
     }
 }
 

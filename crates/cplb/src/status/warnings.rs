@@ -40,6 +40,9 @@ fn add_load_balancer(balancer: &LoadBalancer, warnings: &mut Vec<String>) {
                 .to_owned(),
         );
     }
+    if let Some(error) = &balancer.ipvs_error {
+        warnings.push(format!("the IPVS services are not as they should be: {error}"));
+    }
     for refused in &discovery.refused {
         warnings.push(format!("apiserver {} is not used: {}", refused.address, refused.reason));
     }

@@ -72,7 +72,7 @@ impl Predecessor {
     }
 
     pub(crate) fn say_failed(&self, reason: &Error) {
-        self.say(&Word::Failed { reason: reason.to_string() });
+        self.say(&Word::Failed { reason: reason.in_full() });
     }
 
     pub(crate) fn say_serving(&self) {

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part")]
 
+pub(crate) mod tls;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -69,7 +71,8 @@ impl Cluster {
         let origin = Instant::now();
         let world = world(plan);
         let namespaces: Vec<_> = world.nodes().iter().map(|node| &*node.host().namespace).collect();
-        let observer = Observer::start(&namespaces, virtual_ip(), origin).unwrap();
+        let observer =
+            Observer::start(&namespaces, world.plan().virtual_address(), origin).unwrap();
         Self { client: None, observer, world, origin, told: Cell::new(0) }
     }
 
@@ -112,7 +115,8 @@ impl Cluster {
         for change in &holdings.changes()[self.told.get()..] {
             let verb = if change.held { "holds" } else { "lost" };
             let name = self.world.node(change.node).name();
-            println!("{:9.3} s    {name} {verb} {VIP}", change.at.as_secs_f64());
+            let address = self.world.plan().virtual_address();
+            println!("{:9.3} s    {name} {verb} {address}", change.at.as_secs_f64());
         }
         self.told.set(holdings.changes().len());
         println!("{:9.3} s  {what}", self.now().as_secs_f64());
@@ -163,14 +167,14 @@ impl Cluster {
 
     /// The nodes that hold the virtual IP, by their kernels' word.
     pub(crate) fn holders(&self) -> Vec<usize> {
-        self.world.holders(virtual_ip()).unwrap()
+        self.world.holders(self.world.plan().virtual_address()).unwrap()
     }
 
     /// The one node that holds it.
     pub(crate) fn holder(&self) -> usize {
         match self.holders().as_slice() {
             [holder] => *holder,
-            holders => panic!("exactly one node should hold {VIP}, these do: {holders:?}"),
+            holders => panic!("exactly one node should hold it, these do: {holders:?}"),
         }
     }
 
