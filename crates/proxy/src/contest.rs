@@ -4,23 +4,23 @@
 //! No sockets and no clock. The owner asks [`Contest::next`] what to do, does it and says what came
 //! of it, until there is nothing to do but wait; then for events and the deadline that it was told.
 
+mod choosing;
 mod deadlines;
 mod finish;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 
+use self::choosing::Reason;
 pub(crate) use self::finish::Winner;
 use crate::attempt::{Attempt, Options, Stage};
 use crate::backend::Usable;
 use crate::evidence::EvidenceKind;
-use crate::pick::{Among, Standing, pick, pick_least};
+use crate::pick::Among;
 use crate::question::{Heard, Question, Reading};
-use crate::settings::Choice;
-use crate::shared::{Shared, Totals, count};
+use crate::shared::{Shared, count};
 
 /// The attempts to serve one client. `L` is what the owner reaches a backend by.
 #[derive(Debug)]
@@ -114,18 +114,6 @@ pub(crate) enum Sent {
     /// The connection is broken.
     Broken,
 }
-
-/// Why a further backend is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    First,
-    Failure,
-    SlowConnect,
-    Silence,
-}
-
-/// Attempts for one client: what fits a [`Side`](crate::connection::Side) with room to spare.
-const MOST_ATTEMPTS: usize = 200;
 
 impl<L> Contest<L> {
     /// A contest among `usable` for the client whose `turn` it is.
@@ -372,51 +360,6 @@ impl<L> Contest<L> {
         })
     }
 
-    /// The next backend for this client. None when there is none.
-    fn attempt_next(
-        &mut self,
-        among: Among,
-        reason: Reason,
-        shared: &Shared,
-        now: Instant,
-    ) -> Option<Step<L>> {
-        let since_start = shared.since_start(now);
-        let standing = |index: usize| {
-            let tried = |it: &Attempt<L>| it.backend == index && !it.overtaken;
-            match () {
-                () if self.attempts.iter().any(tried) => Standing::Tried,
-                () if self.usable[index].is_suspect(since_start) => Standing::Suspect,
-                () => Standing::Good,
-            }
-        };
-        let all = self.usable.len();
-        let picked = match shared.choice() {
-            _ if self.attempts.len() >= MOST_ATTEMPTS => None,
-            Choice::RoundRobin => pick(self.turn, all, among, standing),
-            Choice::LeastConnections => {
-                let load = |index: usize| self.usable[index].load();
-                pick_least(self.turn, all, among, standing, load)
-            }
-        };
-        let Some(index) = picked else {
-            if !self.attempts.iter().any(Attempt::is_alive) {
-                self.end(Verdict::Unserved);
-            }
-            return None;
-        };
-        if let Some(counter) = reason.counter(&shared.totals) {
-            count(counter);
-        }
-        let backend = &self.usable[index];
-        if reason == Reason::Failure {
-            count(&backend.retries);
-        }
-        backend.chosen(since_start);
-        let (attempt, address) = (self.attempts.len(), backend.address);
-        self.attempts.push(Attempt::new(index, reason == Reason::Silence, now));
-        Some(Step::Connect { attempt, address })
-    }
-
     /// An attempt can be given the question.
     fn greet(&mut self, attempt: usize, shared: &Shared, now: Instant) {
         if !self.question.is_complete() {
@@ -452,17 +395,6 @@ impl<L> Contest<L> {
 /// What a connection that breaks amid the question says of its backend.
 pub(crate) const RESET_BEFORE_FIRST_BYTE: Failure =
     Failure::Backend(EvidenceKind::ResetBeforeFirstByte);
-
-impl Reason {
-    fn counter(self, totals: &Totals) -> Option<&AtomicU64> {
-        match self {
-            Self::First => None,
-            Self::Failure => Some(&totals.retries),
-            Self::SlowConnect => Some(&totals.raced),
-            Self::Silence => Some(&totals.hedges),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,8 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub struct Proxy {
     settings: Settings,
-    limit: usize,
+    /// Connections that there are descriptors for.
+    capacity: usize,
     listeners: Vec<Arc<Listener>>,
     pools: Vec<PipePool>,
     paused: bool,
@@ -113,8 +114,8 @@ impl Proxy {
 
         let per_thread = 2 * settings.pipes + 4;
         let taken = SPARE_DESCRIPTORS + listeners.len() + settings.threads * per_thread;
-        let limit = settings.max_connections.min(descriptors.saturating_sub(taken) / 2);
-        Ok(Self { settings, limit, listeners, pools, paused: false })
+        let capacity = descriptors.saturating_sub(taken) / 2;
+        Ok(Self { settings, capacity, listeners, pools, paused: false })
     }
 
     /// Started, it accepts nobody until [`Handle::resume_accepting`]: somebody else does.
@@ -157,7 +158,7 @@ impl Proxy {
             inboxes.push(inbox);
         }
         let arrivals = self.listeners.iter().map(|listener| Arc::clone(&listener.arrivals));
-        let shared = Shared::new(self.settings, self.limit, arrivals.collect(), mailboxes);
+        let shared = Shared::new(self.settings, self.capacity, arrivals.collect(), mailboxes);
         shared.backends.replace(backends);
         let running = Running {
             shared: Arc::new(shared),
@@ -205,9 +206,16 @@ impl Handle {
         if replaced.has_changed {
             tracing::info!(?backends, "usable backends");
         }
-        if replaced.has_joined && self.0.shared.settings.rebalance.is_some() {
+        if replaced.has_joined && self.0.shared.terms.load().rebalance.is_some() {
             self.0.shared.threads.iter().take(1).for_each(|first| first.send(Command::Rebalance));
         }
+    }
+
+    /// Goes by the choice, the limits, the allowed sources and the rebalancing of these settings from
+    /// now on; all others stay as they are. That is for new clients: nobody is sent away who is
+    /// here, and who came while no limit per source was set does not count against one.
+    pub fn change(&self, settings: &Settings) {
+        self.0.shared.change(settings);
     }
 
     /// Resets the connections to `backend` after the grace of the settings, unless it is usable
@@ -348,3 +356,6 @@ fn raise_descriptor_limit() -> usize {
     };
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests;

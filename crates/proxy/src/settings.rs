@@ -18,6 +18,9 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Threads that own connections, at least 1. Default: one per core, at most 8.
     pub threads: usize,
+    /// How many of them take clients as long as these do not use up a core each: the same work costs
+    /// fewer threads less. Connections stay with their thread. Default: 1.
+    pub threads_at_rest: usize,
     /// The nice value of the threads, -20 to 19 (sched(7)); below 0 where the process may
     /// (CAP_SYS_NICE), else nothing changes. Default: that of the process.
     pub nice: Option<i32>,
@@ -86,6 +89,7 @@ impl Default for Settings {
         Self {
             listen: Vec::new(),
             threads: available_parallelism().map_or(1, usize::from).min(8),
+            threads_at_rest: 1,
             nice: None,
             choice: Choice::RoundRobin,
             proxy_protocol: None,

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 
@@ -16,14 +17,17 @@ use crate::listener::Arrivals;
 use crate::settings::{Choice, Settings};
 use crate::sources::Sources;
 use crate::stats::{Rejected, Stats, ThreadStats};
+use crate::terms::Terms;
 
 /// What all threads and the handle share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// As given.
+    /// As given at the start; see `terms` for what may have changed since.
     pub(crate) settings: Settings,
-    /// Most connections at once.
-    pub(crate) limit: usize,
+    /// What holds for new clients.
+    pub(crate) terms: ArcSwap<Terms>,
+    /// Connections that there are descriptors for.
+    capacity: usize,
     /// Whose turn it is.
     pub(crate) turn: AtomicUsize,
     /// Where clients come from.
@@ -42,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) arrivals: Vec<Arc<Arrivals>>,
     /// The threads.
     pub(crate) threads: Vec<Mailbox>,
+    /// How many of them take clients: the first ones.
+    pub(crate) working: AtomicUsize,
     started: Instant,
     warned: AtomicU64,
 }
@@ -76,6 +82,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 pub(crate) struct Mailbox {
     /// Client connections that it owns or will own.
     pub(crate) open: AtomicUsize,
+    /// What it used of a core lately, in thousandths.
+    pub(crate) share: AtomicU32,
     /// When its loop last turned, in milliseconds since the start.
     pub(crate) turned: AtomicU64,
     /// Readable while there are commands.
@@ -99,6 +107,8 @@ pub(crate) enum Command {
     GiveUp,
     /// Accept nobody for now, or go on; and say so.
     Accept { whether: bool, answer: SyncSender<usize> },
+    /// Look again at [`Shared::working`].
+    Muster,
     /// Close the listeners, and say so.
     StopAccepting { answer: SyncSender<usize> },
     /// Reset all and end.
@@ -122,8 +132,8 @@ impl Mailbox {
     pub(crate) fn new() -> io::Result<(Self, Receiver<Command>)> {
         let (commands, inbox) = channel();
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        let (open, turned) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Ok((Self { open, turned, wake, commands }, inbox))
+        let (open, share, turned) = (AtomicUsize::new(0), AtomicU32::new(0), AtomicU64::new(0));
+        Ok((Self { open, share, turned, wake, commands }, inbox))
     }
 
     /// Hands a command to the thread. A thread that has ended leaves it unread.
@@ -139,14 +149,16 @@ impl Shared {
     /// Nothing accepted yet.
     pub(crate) fn new(
         settings: Settings,
-        limit: usize,
+        capacity: usize,
         arrivals: Vec<Arc<Arrivals>>,
         threads: Vec<Mailbox>,
     ) -> Self {
         Self {
-            sources: Sources::new(&settings),
+            sources: Sources::default(),
+            terms: ArcSwap::from_pointee(Terms::new(&settings, capacity)),
+            working: AtomicUsize::new(settings.threads_at_rest.clamp(1, threads.len().max(1))),
             settings,
-            limit,
+            capacity,
             turn: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             backends: Backends::new(threads.len()),
@@ -176,12 +188,17 @@ impl Shared {
         if self.rebalancing.load(Relaxed) {
             return Choice::LeastConnections;
         }
-        self.settings.choice
+        self.terms.load().choice
+    }
+
+    /// New clients meet these settings from now on, as far as they may change.
+    pub(crate) fn change(&self, settings: &Settings) {
+        self.terms.store(Arc::new(Terms::new(settings, self.capacity)));
     }
 
     /// Takes the place of one more connection, if the limit permits.
-    pub(crate) fn admit(&self) -> bool {
-        let more = |open| (open < self.limit).then_some(open + 1);
+    pub(crate) fn admit(&self, terms: &Terms) -> bool {
+        let more = |open| (open < terms.limit).then_some(open + 1);
         self.open.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
@@ -229,7 +246,7 @@ impl Shared {
         Stats {
             accepted: listeners.iter().map(|listener| listener.accepted).sum(),
             open: self.open.load(Relaxed),
-            limit: self.limit,
+            limit: self.terms.load().limit,
             rejected: listeners
                 .iter()
                 .map(|listener| listener.rejected)

@@ -5,8 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::network::Network;
-use crate::settings::Settings;
+use crate::terms::Terms;
 
 /// Why a client is sent away for where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,33 +16,21 @@ pub(crate) enum Unwelcome {
     TooMany,
 }
 
-/// The rules, and what counts against them. Costs nothing where there are no rules.
-#[derive(Debug)]
+/// What counts against a limit per host. Costs nothing where there is none.
+#[derive(Debug, Default)]
 pub(crate) struct Sources {
-    allowed: Vec<Network>,
-    most: Option<usize>,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Sources {
-    /// By the settings; no connections yet.
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            allowed: settings.allowed_sources.clone(),
-            most: settings.max_connections_per_source,
-            open: Mutex::default(),
-        }
-    }
-
     /// Lets a client of `source` in, or not. Says what to give back when it has gone.
-    pub(crate) fn admit(&self, source: IpAddr) -> Result<Option<IpAddr>, Unwelcome> {
+    pub(crate) fn admit(&self, source: IpAddr, terms: &Terms) -> Result<Option<IpAddr>, Unwelcome> {
         let source = source.to_canonical();
-        let is_allowed =
-            self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(source));
-        if !is_allowed {
+        let allowed = &terms.allowed_sources;
+        if !allowed.is_empty() && !allowed.iter().any(|network| network.contains(source)) {
             return Err(Unwelcome::Foreign);
         }
-        let Some(most) = self.most else { return Ok(None) };
+        let Some(most) = terms.limit_per_source else { return Ok(None) };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(source).or_insert(0);
         if *count >= most {

@@ -145,6 +145,23 @@ pub struct LatencyHistogram {
     pub sum: Duration,
 }
 
+impl LatencyHistogram {
+    /// Within which time this part of all was done, `0.99` of them say: by proportion between two
+    /// bounds, and the last bound for whatever took longer. None of none.
+    pub fn quantile(&self, part: f64) -> Option<Duration> {
+        let wanted = part * self.count as f64;
+        let mut below = (Duration::ZERO, 0);
+        for &(bound, count) in self.buckets.iter().filter(|_| self.count > 0) {
+            if count as f64 >= wanted {
+                let within = (wanted - below.1 as f64) / (count - below.1).max(1) as f64;
+                return Some(below.0 + (bound - below.0).mul_f64(within.max(0.0)));
+            }
+            below = (bound, count);
+        }
+        (self.count > 0).then_some(below.0)
+    }
+}
+
 /// One proxy thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStats {

@@ -3,6 +3,7 @@
 mod accepting;
 mod rebalancing;
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ use slab::Slab;
 use self::accepting::spare_descriptor;
 use self::rebalancing::Rebalancing;
 use crate::connection::{Connection, Context, Key, Outcome, Timer};
+use crate::crew::{Crew, Usage};
 use crate::listener::Listener;
 use crate::pipes::PipePool;
 use crate::shared::{Command, Mailbox, Shared};
@@ -44,6 +46,9 @@ pub(crate) struct Worker {
     accepting: bool,
     /// Accepting rests until the owner says otherwise.
     paused: bool,
+    usage: Usage,
+    /// How many threads take clients; the first thread sees to it.
+    crew: Crew,
     /// While a backend is getting its share back; the first thread sees to it.
     rebalancing: Option<Rebalancing>,
 }
@@ -77,13 +82,15 @@ impl Worker {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = &shared.threads[thread].wake;
         epoll::add(&epoll, wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let now = Instant::now();
+        let at_rest = shared.working.load(Relaxed);
         let context = Context {
             shared,
             epoll,
             scratch: Scratch::new(pipes),
             timers: Timers::new(),
             thread,
-            now: Instant::now(),
+            now,
         };
         let mut worker = Self {
             context,
@@ -96,6 +103,8 @@ impl Worker {
             spare: Some(spare_descriptor()?),
             accepting: false,
             paused,
+            usage: Usage::new(now, Duration::ZERO),
+            crew: Crew::new(at_rest),
             rebalancing: None,
         };
         worker.resume_accepting()?;
@@ -123,6 +132,10 @@ impl Worker {
         self.context.now = Instant::now();
         let turned = self.context.shared.since_start(self.context.now);
         self.mailbox().turned.store(turned.as_millis() as u64, Relaxed);
+        let several = self.context.shared.threads.len() > 1;
+        if several && let Some(share) = self.usage.share(self.context.now, thread_time) {
+            self.used(share);
+        }
 
         for event in &*events {
             let Event { flags, data, .. } = *event;
@@ -149,6 +162,23 @@ impl Worker {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// This thread has used such a share of a core.
+    fn used(&mut self, share: u32) {
+        self.mailbox().share.store(share, Relaxed);
+        if self.context.thread > 0 {
+            return;
+        }
+        let shared = &self.context.shared;
+        let shares: Vec<_> = shared.threads.iter().map(|it| it.share.load(Relaxed)).collect();
+        let working = shared.working.load(Relaxed);
+        let next = self.crew.next(working, &shares, idle_time);
+        if next != working {
+            tracing::debug!(threads = next, ?shares, "threads that take clients");
+            shared.working.store(next, Relaxed);
+            shared.threads.iter().for_each(|it| it.send(Command::Muster));
+        }
     }
 
     /// Until the next deadline. Rounded up to what epoll_wait can tell apart, so that the deadline
@@ -228,6 +258,7 @@ impl Worker {
                     }
                     let _ = answer.try_send(0);
                 }
+                Command::Muster => self.muster(),
                 Command::StopAccepting { answer } => {
                     self.stop_accepting();
                     let _ = answer.try_send(0);
@@ -269,6 +300,21 @@ impl Worker {
             self.remove(slot);
         }
     }
+}
+
+/// What this thread has used of its core so far. None where `/proc` does not tell.
+fn thread_time() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+}
+
+/// How long all processors together have been idle since the machine started. None where `/proc`
+/// does not tell.
+fn idle_time() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    // "cpu", user, nice, system, idle, in hundredths of a second (proc_stat(5)).
+    let idle: u64 = text.lines().next()?.split_whitespace().nth(4)?.parse().ok()?;
+    Some(Duration::from_millis(10 * idle))
 }
 
 fn came_by(connection: &Connection, destinations: &[IpAddr]) -> bool {

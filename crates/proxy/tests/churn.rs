@@ -114,7 +114,8 @@ impl Drop for Apart {
 fn serve(backends: &str) {
     let backends: Vec<_> = backends.split(',').map(|address| address.parse().unwrap()).collect();
     let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-    let settings = Settings { listen, threads: 2, pipes: 4, ..Settings::default() };
+    let settings =
+        Settings { listen, threads: 2, threads_at_rest: 2, pipes: 4, ..Settings::default() };
     let handle = Proxy::bind(settings).unwrap().start_with(&backends).unwrap();
     println!("\nlistening {}", handle.listening()[0]);
     for _ in std::io::stdin().lines().map_while(Result::ok) {

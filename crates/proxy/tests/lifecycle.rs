@@ -25,7 +25,7 @@ fn served(address: SocketAddr) -> TcpStream {
 /// A proxy on all addresses.
 fn everywhere(backends: Vec<SocketAddr>) -> (Handle, u16) {
     let listen = vec!["[::]:0".parse().unwrap()];
-    let settings = Settings { listen, threads: 2, ..Settings::default() };
+    let settings = Settings { listen, threads: 2, threads_at_rest: 2, ..Settings::default() };
     let handle = Proxy::bind(settings).unwrap().start().unwrap();
     handle.set_backends(backends);
     let port = handle.listening()[0].port();

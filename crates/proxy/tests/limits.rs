@@ -74,6 +74,45 @@ fn clients_of_foreign_networks_are_reset() {
     assert_eq!(connections.load(Relaxed), 0);
 }
 
+#[test]
+fn a_change_of_the_limits_is_for_who_comes() {
+    let (backend, _) = named(b'a');
+    let listen = vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()];
+    let plain = Settings { listen, ..Settings::default() };
+    let handle = proxy_with(plain.clone(), &[backend]);
+    let limit = handle.stats().limit;
+    let served = || {
+        let mut client = connect(&handle);
+        let asked = client.write_all(HELLO).and_then(|()| answer(&mut client));
+        asked.is_ok_and(|answer| answer == b"a").then_some(client)
+    };
+    let mut early = served().unwrap();
+
+    let allowed_sources = vec!["10.0.0.0/8".parse().unwrap()];
+    handle.change(&Settings { allowed_sources, ..plain.clone() });
+    assert!(served().is_none());
+    handle.change(&Settings { max_connections_per_source: Some(1), ..plain.clone() });
+    // The early one came before anybody was counted.
+    let counted = served().unwrap();
+    assert!(served().is_none());
+    handle.change(&Settings { max_connections: 2, ..plain.clone() });
+    assert_eq!(handle.stats().limit, 2);
+    assert!(served().is_none());
+    drop(counted);
+    eventually("room for one", || handle.stats().open == 1);
+    let last = served().unwrap();
+    assert!(served().is_none());
+    handle.change(&plain);
+    assert_eq!(handle.stats().limit, limit);
+    let _more = [(); 4].map(|()| served().unwrap());
+    drop(last);
+
+    early.write_all(HELLO).unwrap();
+    assert_eq!(answer(&mut early).unwrap(), b"a");
+    let rejected = Rejected { foreign: 1, per_source: 1, limit: 2, ..Rejected::default() };
+    assert_eq!(handle.stats().rejected, rejected);
+}
+
 /// Set in the process that runs out of descriptors: the backend's address.
 const STARVED: &str = "PROXY_TEST_STARVED_BACKEND";
 

@@ -38,7 +38,12 @@ fn a_successor_loses_no_client_and_the_old_connections_end_in_their_own_time() {
             })
             .collect();
         thread::sleep(Duration::from_millis(200));
-        let settings = Settings { listen: vec![address], threads: 2, ..Settings::default() };
+        let settings = Settings {
+            listen: vec![address],
+            threads: 2,
+            threads_at_rest: 2,
+            ..Settings::default()
+        };
         let new = Proxy::adopt(settings, old.listening_sockets().unwrap()).unwrap();
         assert_eq!(new.listening(), [address]);
         let new = new.start_with(&[named(b'n').0]).unwrap();
@@ -97,7 +102,8 @@ fn what_is_no_listening_socket_is_refused() {
 fn a_paused_successor_leaves_the_clients_to_its_predecessor() {
     let old = proxy(&[named(b'o').0]);
     let address = old.listening()[0];
-    let settings = Settings { listen: vec![address], threads: 2, ..Settings::default() };
+    let settings =
+        Settings { listen: vec![address], threads: 2, threads_at_rest: 2, ..Settings::default() };
     let new = Proxy::adopt(settings, old.listening_sockets().unwrap()).unwrap().paused();
     let new = new.start_with(&[named(b'n').0]).unwrap();
     let served = || {

@@ -1,13 +1,15 @@
 //! Contests at random, against a model: the world, which knows both ends.
 
+mod ends;
+mod plan;
 mod world;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use self::world::{
-    Client, ClientPlan, Conduct, Connect, HELLO, Leaves, MILLI, Plan, Temper, World, address,
-};
+use self::ends::Client;
+use self::plan::{ClientPlan, Conduct, Connect, HELLO, Leaves, Plan, Temper};
+use self::world::{MILLI, World, address};
 use super::{Failure, Verdict};
 use crate::evidence::EvidenceKind;
 use crate::settings::Choice;
@@ -118,7 +120,7 @@ fn check(client: &Client, world: &World) {
     let winner = client.winner.as_ref();
     let Some((at, verdict)) = client.verdict else {
         // It may wait for as long as somebody is there who may still serve it.
-        assert!(client.attempts.iter().any(world::Seen::is_open));
+        assert!(client.attempts.iter().any(ends::Seen::is_open));
         return;
     };
     match verdict {

@@ -51,11 +51,12 @@ impl Worker {
     fn place(&mut self, client: OwnedFd, source: IpAddr, listener: usize) {
         let shared = Arc::clone(&self.context.shared);
         let rejected = &shared.arrivals[listener].rejected;
-        if !shared.admit() {
+        let terms = shared.terms.load();
+        if !shared.admit(&terms) {
             count(&rejected.over_limit);
             return close_by_reset(&client);
         }
-        let admitted = match shared.sources.admit(source) {
+        let admitted = match shared.sources.admit(source, &terms) {
             Ok(admitted) => admitted,
             Err(reason) => {
                 count(match reason {
@@ -70,7 +71,8 @@ impl Worker {
         let arrival = Arrival { client, admitted, listener, turn };
         let own = self.mailbox();
         let open = |mailbox: &&Mailbox| mailbox.open.load(Relaxed);
-        let Some(idlest) = shared.threads.iter().min_by_key(open) else { return };
+        let working = shared.threads.iter().take(shared.working.load(Relaxed));
+        let Some(idlest) = working.min_by_key(open) else { return };
         if open(&own) > open(&idlest) + UNEVEN {
             idlest.open.fetch_add(1, Relaxed);
             return idlest.send(Command::Serve(arrival));
@@ -108,7 +110,12 @@ impl Worker {
         count(&shared.totals.accept_errors);
         if shared.may_warn(self.context.now) {
             let open = shared.open.load(Relaxed);
-            tracing::warn!(reason, open, limit = shared.limit, "cannot accept, pausing");
+            tracing::warn!(
+                reason,
+                open,
+                limit = shared.terms.load().limit,
+                "cannot accept, pausing"
+            );
         }
         self.unwatch_listeners();
         self.context.timers.push(self.context.now + ACCEPT_PAUSE, Timer::Accept);
@@ -124,7 +131,7 @@ impl Worker {
     }
 
     pub(super) fn resume_accepting(&mut self) -> Result<(), Errno> {
-        if self.accepting || self.paused {
+        if self.accepting || self.paused || !self.is_working() {
             return Ok(());
         }
         for (index, listener) in self.listeners.iter().enumerate() {
@@ -140,6 +147,21 @@ impl Worker {
         Ok(())
     }
 
+    /// Takes clients from now on, or leaves them to other threads.
+    pub(super) fn muster(&mut self) {
+        if self.is_working() {
+            self.resume_accepting_or_wait();
+        } else if self.accepting {
+            self.unwatch_listeners();
+            // This thread alone may have been woken for those who wait by now.
+            self.accept_all(&self.listeners.clone());
+        }
+    }
+
+    fn is_working(&self) -> bool {
+        self.context.thread < self.context.shared.working.load(Relaxed)
+    }
+
     pub(super) fn unwatch_listeners(&mut self) {
         self.accepting = false;
         for listener in &self.listeners {
@@ -151,7 +173,13 @@ impl Worker {
     /// Closes the listeners, after serving those who wait in their queues.
     pub(super) fn stop_accepting(&mut self) {
         self.unwatch_listeners();
-        for (number, listener) in std::mem::take(&mut self.listeners).iter().enumerate() {
+        let listeners = std::mem::take(&mut self.listeners);
+        self.accept_all(&listeners);
+    }
+
+    /// Takes all clients that wait.
+    fn accept_all(&mut self, listeners: &[Arc<Listener>]) {
+        for (number, listener) in listeners.iter().enumerate() {
             // A bound, as they may come faster than they are served.
             for _ in 0..BACKLOG {
                 match listener.accept() {

@@ -24,7 +24,7 @@ impl Worker {
     /// A backend has come back.
     pub(super) fn begin_to_rebalance(&mut self) {
         let shared = Arc::clone(&self.context.shared);
-        let Some(rate) = shared.settings.rebalance else { return };
+        let Some(rate) = shared.terms.load().rebalance else { return };
         let is_under_way = self.end_rebalancing();
         let usable = shared.backends.usable();
         let now = shared.since_start(self.context.now);
@@ -42,7 +42,8 @@ impl Worker {
         let shared = Arc::clone(&self.context.shared);
         let Some(rebalancing) = &mut self.rebalancing else { return };
         let now = shared.since_start(self.context.now);
-        if !rebalancing.pass(now, &shared.backends.usable()) {
+        let is_wanted = shared.terms.load().rebalance.is_some();
+        if !is_wanted || !rebalancing.pass(now, &shared.backends.usable()) {
             self.end_rebalancing();
             let ended = shared.totals.rebalanced.load(Relaxed);
             tracing::info!(ended, "rebalancing is over");

@@ -18,7 +18,7 @@ pub(crate) const HELLO: &[u8] = include_bytes!("../data/client-hello-openssl.bin
 /// No test waits longer than this for anything.
 pub(crate) const LONG: Duration = Duration::from_secs(5);
 
-/// A proxy on 127.0.0.1 with four threads, before these backends.
+/// A proxy on 127.0.0.1 with four threads at work, before these backends.
 pub(crate) fn proxy(backends: &[SocketAddr]) -> Handle {
     proxy_with(Settings::default(), backends)
 }
@@ -26,7 +26,8 @@ pub(crate) fn proxy(backends: &[SocketAddr]) -> Handle {
 /// The same with other settings.
 pub(crate) fn proxy_with(settings: Settings, backends: &[SocketAddr]) -> Handle {
     let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-    let handle = Proxy::bind(Settings { listen, threads: 4, ..settings }).unwrap().start().unwrap();
+    let settings = Settings { listen, threads: 4, threads_at_rest: 4, ..settings };
+    let handle = Proxy::bind(settings).unwrap().start().unwrap();
     handle.set_backends(backends.to_vec());
     handle
 }

@@ -8,76 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
-use crate::contest::{Answer, Contest, Failure, Sent, Step, Verdict, Winner};
+use super::ends::{Client, Line, Seen, Speech, Stage};
+use super::plan::{Conduct, Connect, HELLO, Leaves, Plan, Temper};
+use crate::contest::{Answer, Contest, Failure, Sent, Step, Verdict};
 use crate::evidence::EvidenceKind;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::question::Reading;
 use crate::settings::{Choice, Settings};
 use crate::shared::Shared;
-
-/// Captured from `openssl s_client -servername kubernetes`, OpenSSL 3.0.19.
-pub(super) const HELLO: &[u8] = include_bytes!("../../../tests/data/client-hello-openssl.bin");
-
-/// What a whole run is made of. Times are milliseconds.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) backends: Vec<Temper>,
-    pub(super) clients: Vec<ClientPlan>,
-    pub(super) choice: Choice,
-    pub(super) introduces: bool,
-    /// The most that one read returns.
-    pub(super) read: usize,
-    /// Orders what happens at the same time.
-    pub(super) order: u32,
-}
-
-/// What a backend does with every connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Temper {
-    pub(super) connect: Connect,
-    pub(super) conduct: Conduct,
-    /// It takes so many bytes at once, and more a millisecond later.
-    pub(super) room: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connect {
-    Accepts(u64),
-    Refuses(u64),
-    FailsAtOnce(Failure),
-    Never,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Conduct {
-    /// After a whole ClientHello.
-    Answers(u64),
-    Resets(u64),
-    Ends(u64),
-    Silent,
-    /// Unasked.
-    Greets(u64),
-    EndsUnasked(u64),
-    ResetsUnasked(u64),
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct ClientPlan {
-    pub(super) comes: u64,
-    pub(super) says: Vec<u8>,
-    /// How much of it each time, after how long.
-    pub(super) pieces: Vec<(u64, usize)>,
-    pub(super) leaves: Leaves,
-    /// When the contest is told of deadlines that nobody asked for.
-    pub(super) alarms: Vec<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaves {
-    Never,
-    Ends(u64),
-    Resets(u64),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -88,57 +26,6 @@ enum Event {
     Speaks(usize),
     HasRoom(usize),
     Deadline,
-}
-
-/// What names a connection to a backend: the attempt.
-pub(super) type Line = usize;
-
-/// One client and its contest.
-#[derive(Debug)]
-pub(super) struct Client {
-    plan: ClientPlan,
-    pub(super) turn: usize,
-    contest: Contest<Line>,
-    /// Bytes sent, and bytes of them that were read.
-    said: usize,
-    read: usize,
-    ended: bool,
-    reset: bool,
-    watched: bool,
-    pub(super) attempts: Vec<Seen>,
-    pub(super) verdict: Option<(u64, Verdict)>,
-    pub(super) winner: Option<Winner<Line>>,
-}
-
-/// What the backend's end of an attempt has seen.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) backend: usize,
-    pub(super) begun: u64,
-    stage: Stage,
-    introduced: bool,
-    settled: bool,
-    pub(super) got: Vec<u8>,
-    pub(super) told_end: bool,
-    room: usize,
-    /// What can be read of it.
-    speech: Option<Speech>,
-    asked: Option<u64>,
-    pub(super) failed: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Connecting,
-    Connected,
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speech {
-    Bytes,
-    End,
-    Reset,
 }
 
 /// Length of an answer.
@@ -552,85 +439,5 @@ impl World {
         let again = client.contest.next(&self.shared, now);
         assert_eq!(again, Step::Over(verdict), "it is over for good");
         assert_eq!(client.contest.lines().count(), 0);
-    }
-}
-
-impl Client {
-    fn new(plan: ClientPlan, contest: Contest<Line>) -> Self {
-        Self {
-            plan,
-            turn: 0,
-            contest,
-            said: 0,
-            read: 0,
-            ended: false,
-            reset: false,
-            watched: false,
-            attempts: Vec::new(),
-            verdict: None,
-            winner: None,
-        }
-    }
-
-    /// What epoll says of the client's socket, once it is watched.
-    fn notice(&mut self) {
-        if !self.watched || (self.read == self.said && !self.ended && !self.reset) {
-            return;
-        }
-        let mut flags = EventFlags::IN;
-        flags.set(EventFlags::RDHUP, self.ended);
-        flags.set(EventFlags::HUP | EventFlags::ERR, self.reset);
-        self.contest.client_event(flags);
-    }
-
-    fn connected(&mut self, attempt: usize) -> &mut Seen {
-        let seen = &mut self.attempts[attempt];
-        assert_eq!(seen.stage, Stage::Connected);
-        seen
-    }
-
-    /// What was read of the client.
-    pub(super) fn heard(&self) -> &[u8] {
-        &self.plan.says[..self.read]
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    pub(super) fn leaves(&self) -> Leaves {
-        self.plan.leaves
-    }
-
-    /// When it does something for the last time.
-    pub(super) fn last_deed(&self) -> u64 {
-        let pauses: u64 = self.plan.pieces.iter().map(|(pause, _)| pause).sum();
-        let leaves = match self.plan.leaves {
-            Leaves::Never => 0,
-            Leaves::Ends(pause) | Leaves::Resets(pause) => pause,
-        };
-        (self.plan.comes + pauses + leaves) * MILLI
-    }
-}
-
-impl Seen {
-    fn new(backend: usize, room: usize, now: u64) -> Self {
-        Self {
-            backend,
-            begun: now,
-            stage: Stage::Connecting,
-            introduced: false,
-            settled: false,
-            got: Vec::new(),
-            told_end: false,
-            room,
-            speech: None,
-            asked: None,
-            failed: false,
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.stage != Stage::Closed
     }
 }
