@@ -212,7 +212,10 @@ impl Worker {
     fn remove(&mut self, slot: usize) {
         let mut connection = self.connections.remove(slot);
         connection.release(&mut self.context);
-        self.closed(connection.admitted);
+        let admitted = connection.admitted;
+        // Its backend's count falls first: those of the backends never add up to more than the total.
+        drop(connection);
+        self.closed(admitted);
     }
 
     /// Gives up the place of one connection.
