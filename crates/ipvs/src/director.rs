@@ -258,24 +258,15 @@ pub fn remove_leftovers(state_file: &Path) -> Result<Vec<String>, Error> {
 fn undo(ipvs: &mut Ipvs, dummy: &mut Dummy, state: &mut State) -> Result<Vec<String>, Error> {
     let mut removed = Vec::new();
     for address in &state.content.services {
-        if remove_service(ipvs, *address)? {
+        if ipvs.remove_service(*address)? {
             removed.push(format!("the IPVS service {address}"));
         }
         // A crash may have come in the middle of a trial.
-        remove_service(ipvs, trial_address(*address))?;
+        ipvs.remove_service(trial_address(*address))?;
     }
     removed.extend(environment::remove(dummy, state)?);
     state.forget();
     Ok(removed)
-}
-
-/// Removes a service; `false` where there is none.
-fn remove_service(ipvs: &mut Ipvs, address: SocketAddr) -> Result<bool, Error> {
-    match ipvs.change(&[Change::RemoveService(address)]) {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_no_such_service() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Whatever can be known to be wrong shows here, before anything is changed. Loads the modules of
@@ -293,9 +284,9 @@ fn check(settings: &Settings, ipvs: &mut Ipvs) -> Result<(), Error> {
             ..Balanced::wanted(server, &BTreeMap::new(), Tenure::Holding, &BTreeSet::new()).service
         };
         // One that a crash has left would be in the way.
-        remove_service(ipvs, trial.address)?;
+        ipvs.remove_service(trial.address)?;
         ipvs.change(&[Change::AddService(trial.clone())])?;
-        remove_service(ipvs, trial.address)?;
+        ipvs.remove_service(trial.address)?;
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl Checked {
     }
 
     /// Has keepalived test the configuration with these virtual servers; the warnings.
-    fn test(
+    pub(crate) fn test(
         &self,
         real_servers: &[SocketAddr],
         holds: impl Fn(IpAddr) -> bool,

@@ -96,6 +96,9 @@ pub enum Error {
     /// The kernel refused something.
     #[error("{0}")]
     Kernel(#[from] kernel::Error),
+    /// The kernel refused something about its IPVS.
+    #[error("{0}")]
+    Ipvs(#[from] kernel::ipvs::Error),
     /// The watchdog cannot be started, or does not hear us.
     #[error("keepalived's watchdog: {0}; until it runs, a frozen cplb keeps the virtual IP")]
     Watchdog(#[source] io::Error),

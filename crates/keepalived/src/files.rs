@@ -2,11 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use kernel::address::VirtualAddress;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -73,6 +75,11 @@ impl Files {
         self.run_dir.join("keepalived-addresses.json")
     }
 
+    /// Where keepalived was given IPVS services, which carry no mark.
+    fn services(&self) -> PathBuf {
+        self.run_dir.join("keepalived-services.json")
+    }
+
     /// Of keepalived itself, its speaker of VRRP, its checker and its speaker of BFD.
     pub(crate) fn pids(&self) -> [PathBuf; 4] {
         ["keepalived.pid", "keepalived-vrrp.pid", "keepalived-checkers.pid", "keepalived-bfd.pid"]
@@ -129,21 +136,21 @@ impl Files {
     }
 
     pub(crate) fn write_given(&self, given: &[Given]) -> Result<(), Error> {
-        let path = self.given();
-        let text =
-            serde_json::to_string(given).map_err(|error| Error::file(&path)(error.into()))?;
-        write(&path, &text, 0o600)
+        write_list(&self.given(), given)
     }
 
     /// Empty where there is no such file; one that cannot be understood is an error.
     pub(crate) fn read_given(&self) -> Result<Vec<Given>, Error> {
-        let path = self.given();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::file(path)(error)),
-        };
-        serde_json::from_str(&text).map_err(|error| Error::file(path)(error.into()))
+        read_list(&self.given())
+    }
+
+    pub(crate) fn write_services(&self, services: &[SocketAddr]) -> Result<(), Error> {
+        write_list(&self.services(), services)
+    }
+
+    /// As [`Files::read_given`].
+    pub(crate) fn read_services(&self) -> Result<Vec<SocketAddr>, Error> {
+        read_list(&self.services())
     }
 
     /// What keepalived itself leaves when it is killed, and would take for a living process.
@@ -161,7 +168,7 @@ impl Files {
         paths.map(|entry| entry.path()).try_for_each(|path| remove(&path))
     }
 
-    /// Everything, with the addresses given last.
+    /// Everything, with what keepalived was given last.
     pub(crate) fn remove_all(&self) -> Result<(), Error> {
         self.remove_pids()?;
         let files = [
@@ -174,6 +181,7 @@ impl Files {
         ];
         files.iter().try_for_each(|path| remove(path))?;
         self.remove_ranks()?;
+        remove(&self.services())?;
         remove(&self.given())
     }
 }
@@ -205,6 +213,20 @@ impl Given {
     pub(crate) fn virtual_address(&self) -> Option<VirtualAddress> {
         self.address.parse().ok()
     }
+}
+
+fn write_list<T: Serialize>(path: &Path, list: &[T]) -> Result<(), Error> {
+    let text = serde_json::to_string(list).map_err(|error| Error::file(path)(error.into()))?;
+    write(path, &text, 0o600)
+}
+
+fn read_list<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(path)(error)),
+    };
+    serde_json::from_str(&text).map_err(|error| Error::file(path)(error.into()))
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
@@ -263,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_given_are_found_again() {
+    fn what_was_given_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::new(directory.path());
         assert_eq!(files.read_given().unwrap(), []);
@@ -272,6 +294,11 @@ mod tests {
         assert_eq!(files.read_given().unwrap(), given);
         fs::write(files.given(), "{").unwrap();
         assert!(files.read_given().is_err());
+
+        assert_eq!(files.read_services().unwrap(), []);
+        let services = ["10.0.0.100:6443", "[fd00::100]:6443"].map(|it| it.parse().unwrap());
+        files.write_services(&services).unwrap();
+        assert_eq!(files.read_services().unwrap(), services);
     }
 
     #[test]
@@ -283,6 +310,7 @@ mod tests {
         files.write_virtual_servers("").unwrap();
         files.write_readiness(Readiness::NotReady).unwrap();
         files.write_given(&[]).unwrap();
+        files.write_services(&[]).unwrap();
         files.write_rank("cplb-vip-0", 1).unwrap();
         fs::write(&files.pids()[1], "1").unwrap();
         files.remove_all().unwrap();

@@ -1,11 +1,13 @@
-//! What a keepalived of ours left that could not clean up: processes, addresses, files.
+//! What a keepalived of ours left that could not clean up: processes, addresses, IPVS services, files.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kernel::address::Addresses;
+use kernel::ipvs::{self, Ipvs};
 use kernel::link::{self, Selector};
 use kernel::netlink::{Protocol, Socket};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -14,7 +16,7 @@ use crate::Error;
 use crate::files::{Files, Given};
 
 /// Ends a keepalived that still runs with the configuration in this directory, takes the addresses
-/// off that it was given, and removes its files. Says what was there.
+/// off that it was given, and removes its IPVS services and its files. Says what was there.
 ///
 /// For a directory without a supervisor at work: its owner holds a lock.
 pub fn remove_leftovers(run_dir: &Path) -> Result<Vec<String>, Error> {
@@ -27,6 +29,7 @@ pub fn remove_leftovers(run_dir: &Path) -> Result<Vec<String>, Error> {
     }
     let given = files.read_given()?;
     removed.extend(remove_addresses(&given)?);
+    removed.extend(remove_services(&files.read_services()?)?);
     files.remove_all()?;
     Ok(removed)
 }
@@ -50,6 +53,29 @@ pub(crate) fn remove_addresses(given: &[Given]) -> Result<Vec<String>, Error> {
         };
         if addresses.remove(link.index, &address)? {
             removed.push(format!("the virtual address {address} of keepalived"));
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes the IPVS services at these addresses; which were there. On a node that does not hold the
+/// address, they would send packets in circles between it and the holder.
+///
+/// keepalived's checker must be gone: it does not look again whether they are there.
+pub(crate) fn remove_services(services: &[SocketAddr]) -> Result<Vec<String>, Error> {
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ipvs = match Ipvs::open() {
+        Ok(ipvs) => ipvs,
+        // The services have gone with the module.
+        Err(ipvs::Error::NoIpvs) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut removed = Vec::new();
+    for address in services {
+        if ipvs.remove_service(*address)? {
+            removed.push(format!("the IPVS service {address} of keepalived"));
         }
     }
     Ok(removed)

@@ -1,8 +1,8 @@
 //! What a rendered configuration defines, whoever wrote the template: the virtual routers for the
-//! status, the addresses to be removed after a crash, and where readiness has to be put in.
+//! status, the addresses and IPVS services to be removed after a crash, and where readiness has to be put in.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kernel::address::VirtualAddress;
@@ -48,6 +48,15 @@ pub(crate) fn outline(text: &str, version: u8) -> Vec<Outline> {
     let nodes = parse(text);
     let instances = nodes.iter().filter(|node| node.is("vrrp_instance"));
     instances.map(|node| read(node, group_of(&nodes, node), version)).collect()
+}
+
+/// The IPVS services of the text, as far as they are at an address and a port.
+pub(crate) fn services(text: &str) -> Vec<SocketAddr> {
+    let service = |node: &Node| {
+        let [address, port] = node.words.get(1..3)? else { return None };
+        Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
+    };
+    parse(text).iter().filter(|it| it.is("virtual_server")).filter_map(service).collect()
 }
 
 /// Lets every VRRP instance of a template that knows nothing of readiness track it.
@@ -326,6 +335,15 @@ vrrp_instance b {
     fn the_owner_of_the_addresses_is_left_alone() {
         let text = "vrrp_instance a {\n  priority 255\n}\n";
         assert_eq!(track_readiness(text), text);
+    }
+
+    #[test]
+    fn services_are_those_at_an_address_and_a_port() {
+        let text = "virtual_server 10.0.0.100 6443 {\n    real_server 10.0.0.11 6443 {\n    }\n}\n\
+            virtual_server fd00::100 8443 {\n}\nvirtual_server fwmark 7 {\n}\n# virtual_server 10.0.0.1 1 {\n";
+        let found = ["10.0.0.100:6443", "[fd00::100]:8443"].map(|it| it.parse().unwrap());
+        assert_eq!(services(text), found);
+        assert_eq!(services("virtual_server 10.0.0.100 {\n}\n"), []);
     }
 
     #[test]

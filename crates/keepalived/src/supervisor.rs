@@ -1,5 +1,6 @@
 mod hearing;
 mod telling;
+mod trials;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,9 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::sleep_until;
 
+use self::trials::Trials;
 use crate::back_off::BackOff;
 use crate::files::{Files, Given};
-use crate::leftovers::remove_addresses;
+use crate::leftovers::{remove_addresses, remove_services};
 use crate::log_line::Reason;
 use crate::process::Process;
 use crate::relay::Relay;
@@ -50,6 +52,7 @@ pub(crate) struct Supervisor {
     watchdog: Watchdog,
     back_off: BackOff,
     again_at: Option<Instant>,
+    trials: Trials,
     look_at: Instant,
     stopped_since: Option<Instant>,
     ready: bool,
@@ -63,6 +66,8 @@ pub(crate) struct Supervisor {
     /// As keepalived read them last.
     virtual_servers: String,
     given: Vec<Given>,
+    /// IPVS services that keepalived was given since they were last removed.
+    services: Vec<SocketAddr>,
     /// What the log said about each instance since its last transition.
     reasons: HashMap<String, Reason>,
     relay: Relay,
@@ -96,6 +101,7 @@ impl Supervisor {
             watchdog,
             back_off: BackOff::default(),
             again_at: None,
+            trials: Trials::default(),
             look_at: Instant::now(),
             stopped_since: None,
             ready: false,
@@ -106,6 +112,7 @@ impl Supervisor {
             ranks: HashMap::new(),
             virtual_servers: String::new(),
             given: Vec::new(),
+            services: Vec::new(),
             reasons: HashMap::new(),
             relay: Relay::default(),
         }
@@ -140,8 +147,9 @@ impl Supervisor {
     }
 
     async fn turn(&mut self) {
-        let deadlines = [Some(self.look_at), self.leaving, self.again_at];
-        let deadline = deadlines.into_iter().flatten().min().unwrap_or(self.look_at);
+        let again_at = [self.again_at, self.trials.again_at()];
+        let deadlines = [Some(self.look_at), self.leaving].into_iter().chain(again_at);
+        let deadline = deadlines.flatten().min().unwrap_or(self.look_at);
         let ended = async {
             match &mut self.process {
                 Some(process) => process.ended().await,
@@ -154,6 +162,7 @@ impl Supervisor {
                 let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 self.died(how).await;
             }
+            tried = self.trials.next() => self.tried(tried),
             () = sleep_until(deadline.into()) => self.timeout(),
         }
     }
@@ -165,10 +174,7 @@ impl Supervisor {
                 self.ready = ready;
                 self.tell_readiness();
             }
-            Input::RealServers(servers) => {
-                self.real_servers = servers;
-                self.follow_virtual_servers();
-            }
+            Input::RealServers(servers) => self.propose(servers),
             Input::Peers(peers) => {
                 self.peers = peers;
                 self.tell_ranks();
@@ -197,11 +203,10 @@ impl Supervisor {
         }
         if self.again_at.is_some_and(|again_at| again_at <= now) {
             self.again_at = None;
-            self.status.restarts += 1;
-            if let Err(error) = self.launch() {
-                self.trouble(error);
-                self.again_at = Some(now + self.back_off.ended(Duration::ZERO));
-            }
+            self.try_start();
+        }
+        if self.trials.again_at().is_some_and(|again_at| again_at <= now) {
+            self.propose_again();
         }
     }
 
@@ -249,8 +254,9 @@ impl Supervisor {
         // Before keepalived can put any of them on an interface.
         self.given = Given::all(&self.checked.configuration.outlines);
         self.files.write_given(&self.given)?;
-        self.virtual_servers = self.virtual_servers()?;
-        self.files.write_virtual_servers(&self.virtual_servers)?;
+        self.files.write_services(&self.services)?;
+        let servers = self.virtual_servers()?;
+        self.give_virtual_servers(servers)?;
         self.files.write_readiness(self.readiness())?;
         self.status.find_sources();
         self.write_ranks()?;
@@ -305,8 +311,7 @@ impl Supervisor {
         )?;
         let same_servers = servers == self.virtual_servers;
         // The main file is last: when one before it fails, keepalived has not been told.
-        self.files.write_virtual_servers(&servers)?;
-        self.virtual_servers = servers;
+        self.give_virtual_servers(servers)?;
         self.files.write_main(&checked.configuration.main)?;
         self.given = all;
         self.checked = checked;
@@ -335,12 +340,18 @@ impl Supervisor {
 
     /// Takes off what keepalived did not, or could not.
     fn take_off(&mut self) {
-        let removed = match remove_addresses(&self.given) {
-            Ok(removed) => removed,
-            Err(error) => return self.trouble(error),
-        };
-        for what in removed {
-            (self.tell)(Event::Removed { what });
+        let addresses = remove_addresses(&self.given);
+        let services = remove_services(&self.services);
+        if services.is_ok() {
+            self.services.clear();
+        }
+        for removed in [addresses, services] {
+            match removed {
+                Ok(removed) => {
+                    removed.into_iter().for_each(|what| (self.tell)(Event::Removed { what }));
+                }
+                Err(error) => self.trouble(error),
+            }
         }
     }
 
@@ -352,6 +363,7 @@ impl Supervisor {
         self.drain();
         self.initialize("stopped");
         self.take_off();
+        self.trials.end().await;
         self.clean_up()
     }
 

@@ -191,6 +191,15 @@ impl Ipvs {
         }
         Ok(())
     }
+
+    /// Removes a service and its real servers; `false` where there is none.
+    pub fn remove_service(&mut self, address: SocketAddr) -> Result<bool, Error> {
+        match self.change(&[Change::RemoveService(address)]) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_no_such_service() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// What is asked for, in the infinitive: all of it, since the answer may be about any part.

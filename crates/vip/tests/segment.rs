@@ -67,6 +67,28 @@ fn a_silent_service_loses_the_address_and_gets_it_back() {
 }
 
 #[test]
+fn another_mtu_moves_nothing() {
+    let segment = Segment::new(2);
+    let holder = speaker(&segment, 1, "secret");
+    wait_for("the address", Duration::from_secs(6), || segment.holds(1, &Cluster::v2()));
+    let heir = speaker(&segment, 2, "secret");
+    wait_for("an heir", Duration::from_secs(6), || heir.state() == State::Backup);
+    // 576 is the least that every host takes (RFC 791 section 3.1), 1500 is what it was.
+    for mtu in ["576", "1500"] {
+        for host in [1, 2] {
+            segment.output(host, &["ip", "link", "set", "eth0", "mtu", mtu]);
+        }
+        // Longer than the down interval, which is 3.6 s at this priority.
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(segment.holds(1, &Cluster::v2()) && !segment.holds(2, &Cluster::v2()), "{mtu}");
+        let status = heir.vip.status();
+        assert_eq!((heir.state(), status.instances[0].counters.became_active), (State::Backup, 0));
+        let counters = holder.vip.status().instances[0].counters.clone();
+        assert_eq!((counters.became_active, counters.transitions), (1, 2), "{mtu}");
+    }
+}
+
+#[test]
 fn a_stranger_with_the_address_is_respected() {
     let segment = Segment::new(2);
     segment.output(2, &["ip", "address", "add", "10.5.0.100/24", "dev", "eth0"]);

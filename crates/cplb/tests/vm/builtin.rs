@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::{Cluster, LONG, on, text, try_on};
 use crate::nodes::{
     PACE, all_services, assert_balanced, assert_one_director, build, document, eventually, looks,
-    plan_of, services, settle,
+    looks_with_ipvs, plan_of, services, settle,
 };
 
 /// The services are on the holder alone, follow it, and follow the apiservers.
@@ -14,16 +14,8 @@ use crate::nodes::{
 #[ignore = "takes a kernel with IPVS: scripts/vm/test"]
 fn the_holder_alone_directs() {
     let mut cluster = build(plan_of(document(true)));
-    // Loads the module, so that its parameters are there.
-    let before: Vec<_> = cluster
-        .world
-        .nodes()
-        .iter()
-        .map(|node| {
-            on(node.host(), "ipvsadm -Ln");
-            looks(node.host())
-        })
-        .collect();
+    let before: Vec<_> =
+        cluster.world.nodes().iter().map(|node| looks_with_ipvs(node.host())).collect();
     cluster.world.start_all().unwrap();
     settle(&cluster);
     assert_one_director(&cluster);

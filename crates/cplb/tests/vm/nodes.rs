@@ -164,6 +164,12 @@ pub(crate) fn assert_one_director(cluster: &Cluster) {
     cluster.tell("dummyvip0 on each; address and services on the holder alone");
 }
 
+/// As [`looks`], with the module loaded, so that its parameters are there.
+pub(crate) fn looks_with_ipvs(host: &Host) -> BTreeMap<String, String> {
+    on(host, "ipvsadm -Ln");
+    looks(host)
+}
+
 /// Everything that the daemon changes on a node.
 pub(crate) fn looks(host: &Host) -> BTreeMap<String, String> {
     let value = |name: &str| {

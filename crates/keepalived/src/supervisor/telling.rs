@@ -1,11 +1,13 @@
 //! What keepalived is told as it runs: how ready this node is, and for which addresses it balances.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use vrrp::State;
 
 use super::Supervisor;
 use crate::files::Readiness;
+use crate::outline::services;
 use crate::{Error, heirs, watchdog};
 
 impl Supervisor {
@@ -16,8 +18,7 @@ impl Supervisor {
         }
         let outcome = self.virtual_servers().and_then(|servers| {
             if servers != self.virtual_servers {
-                self.files.write_virtual_servers(&servers)?;
-                self.virtual_servers = servers;
+                self.give_virtual_servers(servers)?;
                 self.process.as_ref().inspect(|process| process.reload());
             }
             Ok(())
@@ -25,6 +26,19 @@ impl Supervisor {
         if let Err(error) = outcome {
             self.trouble(error);
         }
+    }
+
+    /// Writes them for keepalived to read, and before that, for removal after a crash, which they are.
+    pub(super) fn give_virtual_servers(&mut self, text: String) -> Result<(), Error> {
+        let new = services(&text).into_iter().filter(|it| !self.services.contains(it));
+        let all: Vec<SocketAddr> = self.services.iter().copied().chain(new).collect();
+        if all.len() > self.services.len() {
+            self.files.write_services(&all)?;
+            self.services = all;
+        }
+        self.files.write_virtual_servers(&text)?;
+        self.virtual_servers = text;
+        Ok(())
     }
 
     pub(super) fn virtual_servers(&self) -> Result<String, Error> {

@@ -1,5 +1,7 @@
 //! Whoever dies, no address stays with a node that does not speak for it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -48,6 +50,44 @@ fn all_of_keepalived_killed_at_once_leaves_no_address() {
     node.wait_for_event("removed the virtual address 10.5.0.100/24 of keepalived", SECOND);
     node.wait_for_event("started", 5 * SECOND);
     node.wait_for(State::Active, TAKE_OVER);
+}
+
+/// A package that was upgraded may refuse what its predecessor ran.
+#[test]
+fn keepalived_tests_its_configuration_before_every_start() {
+    let segment = Segment::new(1);
+    let directory = tempfile::tempdir().unwrap();
+    let [program, calls, refuse] =
+        ["keepalived", "calls", "refuse"].map(|name| directory.path().join(name));
+    let script = format!(
+        "#!/bin/sh\necho \"$1\" >> {}\n[ $1 = --config-test ] && [ -e {} ] && echo not now && exit 1\n\
+         PATH=$PATH:/usr/sbin:/sbin\nexec keepalived \"$@\"\n",
+        calls.display(),
+        refuse.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let node =
+        Node::start(&segment, 1, &keepalived::Settings { program: Some(program), ..settings(1) });
+    node.wait_for(State::Active, TAKE_OVER);
+    assert_eq!(fs::read_to_string(&calls).unwrap(), "--version\n--config-test\n--dont-fork\n");
+
+    fs::write(&calls, "").unwrap();
+    fs::write(&refuse, "").unwrap();
+    kill(node.pid("keepalived.pid"), Signal::KILL);
+    let refusal = "trouble: keepalived does not accept the configuration:\n  not now";
+    node.wait_for_event(refusal, TAKE_OVER);
+    let status = node.keepalived.status();
+    assert_eq!((status.process, status.restarts), (None, 0));
+    fs::remove_file(&refuse).unwrap();
+    node.wait_for_event("started", TAKE_OVER);
+    node.wait_for(State::Active, TAKE_OVER);
+    let calls = fs::read_to_string(&calls).unwrap();
+    let (tests, start) = calls.split_at(calls.find("--dont-fork").unwrap());
+    assert!(tests.lines().count() >= 2, "{calls}");
+    assert!(tests.lines().all(|call| call == "--config-test"), "{calls}");
+    assert_eq!(start, "--dont-fork\n");
+    assert_eq!(node.keepalived.status().restarts, 1);
 }
 
 #[test]
@@ -121,14 +161,14 @@ fn a_killed_daemon_takes_keepalived_and_the_addresses_along() {
     println!("daemon killed: address gone after {gone:.0?}, heir after {taken:.0?} more");
     for process in processes {
         wait_for("the end of keepalived", 3 * SECOND, || {
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+            let stat = fs::read_to_string(format!("/proc/{process}/stat"));
             stat.map_or(true, |stat| stat.contains(") Z "))
         });
     }
 
     let removed = segment.host(1).run(|| keepalived::remove_leftovers(run_dir.path())).unwrap();
     assert_eq!(removed.unwrap(), [""; 0]);
-    assert_eq!(std::fs::read_dir(run_dir.path()).unwrap().count(), 0, "files are removed");
+    assert_eq!(fs::read_dir(run_dir.path()).unwrap().count(), 0, "files are removed");
 }
 
 /// Daemon and keepalived killed in the same moment: the next start puts it right.
