@@ -6,7 +6,7 @@ use std::time::Duration;
 use lab::world::State;
 use serde_json::json;
 
-use crate::common::{LONG, on};
+use crate::common::{Cluster, LONG, on};
 use crate::{DOWN, SECOND, keepalived, pid, start, wait_for_another_holder, watchdog};
 
 /// What is gone from a node whose process has died.
@@ -33,13 +33,7 @@ fn leaving_is_make_before_break_and_coming_takes_nothing_away() {
     assert!(figures.longest_silence <= SECOND + SECOND / 4, "{figures:?}");
     assert_eq!((cluster.tables(holder), cluster.addresses(holder)), (String::new(), 0));
 
-    let begin = cluster.now();
-    cluster.world.node_mut(holder).controller.start().unwrap();
-    cluster.tell("started again");
-    cluster.settle();
-    cluster.pass(2 * DOWN);
-    assert_eq!(cluster.holders(), [heir], "a restarted node takes nothing away");
-    assert_eq!(cluster.moves_since(begin), 0);
+    assert_takes_nothing_away(&mut cluster, holder, heir);
 }
 
 #[test]
@@ -62,12 +56,17 @@ fn a_killed_daemon_leaves_no_second_holder_and_starts_clean() {
     assert_eq!(program.unwrap_or_default(), b"", "its keepalived has ended");
     assert_eq!(watchdog(&cluster, killed), None, "it ends with the daemon");
 
+    assert_takes_nothing_away(&mut cluster, killed, heir);
+}
+
+/// Starts the node again, beside the one that holds now.
+fn assert_takes_nothing_away(cluster: &mut Cluster, restarted: usize, holder: usize) {
     let begin = cluster.now();
-    cluster.world.node_mut(killed).controller.start().unwrap();
+    cluster.world.node_mut(restarted).controller.start().unwrap();
     cluster.tell("started again");
     cluster.settle();
     cluster.pass(2 * DOWN);
-    assert_eq!(cluster.holders(), [heir], "a restarted node takes nothing away");
+    assert_eq!(cluster.holders(), [holder], "a restarted node takes nothing away");
     assert_eq!(cluster.moves_since(begin), 0);
 }
 
